@@ -1,0 +1,1 @@
+//! pandion-connector-s3
