@@ -1,7 +1,10 @@
-//! The manifest in memory.
+//! The manifest in memory, and the mapping from a row id to a place in a file.
+//!
+//! A value built by hand may break the rules of the format; [`Manifest::check`] says so, and
+//! neither encoding nor decoding lets such a value pass.
 
 use bytes::Bytes;
-use pandion_types::{CollectionId, FieldId, FileId, FileIdentity, ManifestVersion};
+use pandion_types::{CollectionId, FieldId, FileId, FileIdentity, ManifestVersion, RowId};
 
 /// One immutable version of a collection's rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +46,7 @@ pub struct DataFile {
 pub struct ColumnStatistics {
     /// The field that the column is mapped to.
     pub field: FieldId,
-    /// Rows without a value; `None` when unknown.
+    /// Rows without a value, at most the rows of the file; `None` when unknown.
     pub null_count: Option<u64>,
     /// A lower bound of the values; `None` when unknown.
     pub min: Option<StatValue>,
@@ -70,6 +73,36 @@ impl DataFile {
     pub fn rows(&self) -> u64 {
         self.row_groups.iter().sum()
     }
+
+    /// The number, counted from 0 in the file, of the first row of a row group. The number of row
+    /// groups stands for the end of the file. `None` beyond that.
+    #[must_use]
+    pub fn row_group_start(&self, row_group: usize) -> Option<u64> {
+        self.row_groups.get(..row_group).map(|before| before.iter().sum())
+    }
+
+    /// The row group that holds a row of the file, and the row's number in it, both counted from
+    /// 0. `None` when the file has fewer rows. Costs a walk over the row groups.
+    #[must_use]
+    pub fn locate(&self, row_in_file: u32) -> Option<(usize, u64)> {
+        let mut rest = u64::from(row_in_file);
+        for (row_group, &rows) in self.row_groups.iter().enumerate() {
+            if rest < rows {
+                return Some((row_group, rest));
+            }
+            rest -= rows;
+        }
+        None
+    }
+
+    /// The statistics of the column that a field is mapped to.
+    #[must_use]
+    pub fn column(&self, field: FieldId) -> Option<&ColumnStatistics> {
+        self.columns
+            .binary_search_by_key(&field, |column| column.field)
+            .ok()
+            .and_then(|at| self.columns.get(at))
+    }
 }
 
 impl Manifest {
@@ -82,6 +115,48 @@ impl Manifest {
     /// The file with this id.
     #[must_use]
     pub fn file(&self, id: FileId) -> Option<&DataFile> {
-        self.files.binary_search_by_key(&id, |file| file.id).ok().map(|at| &self.files[at])
+        self.files.binary_search_by_key(&id, |file| file.id).ok().and_then(|at| self.files.get(at))
+    }
+
+    /// Where a row lies: its file, its row group, and its number in that row group, both counted
+    /// from 0. `None` when this version has no such row.
+    #[must_use]
+    pub fn locate(&self, row: RowId) -> Option<(&DataFile, usize, u64)> {
+        let file = self.file(row.file())?;
+        let (row_group, row_in_group) = file.locate(row.row_in_file())?;
+        Some((file, row_group, row_in_group))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::samples::{data_file, manifest};
+    use pandion_types::{FileId, RowId};
+
+    #[test]
+    fn every_row_is_found_in_its_row_group_and_none_beyond_the_end() {
+        let file = data_file(3, vec![2, 0, 3]);
+        let found: Vec<_> = (0..6).map(|row| file.locate(row)).collect();
+        assert_eq!(
+            found,
+            [Some((0, 0)), Some((0, 1)), Some((2, 0)), Some((2, 1)), Some((2, 2)), None]
+        );
+        let starts: Vec<_> = (0..5).map(|group| file.row_group_start(group)).collect();
+        assert_eq!(starts, [Some(0), Some(2), Some(2), Some(5), None]);
+    }
+
+    #[test]
+    fn a_row_id_leads_to_file_row_group_and_row() {
+        let manifest = manifest(vec![data_file(2, vec![4]), data_file(7, vec![1, 5])]);
+        let at = |file, row| {
+            manifest
+                .locate(RowId::new(FileId::new(file).unwrap(), row))
+                .map(|(file, group, row)| (file.id.get(), group, row))
+        };
+        assert_eq!(at(2, 3), Some((2, 0, 3)));
+        assert_eq!(at(2, 4), None);
+        assert_eq!(at(7, 1), Some((7, 1, 0)));
+        assert_eq!(at(3, 0), None);
+        assert_eq!(manifest.rows(), 10);
     }
 }

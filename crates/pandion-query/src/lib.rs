@@ -1,1 +1,26 @@
-//! pandion-query
+//! Answers searches and queries over one snapshot of a collection.
+//!
+//! The stages are `prune -> filter -> vector top-k | scan -> merge -> take -> project`. Filters are
+//! evaluated by DataFusion over the Parquet columns; vectors are compared by `pandion-index`; the
+//! values of the result rows are fetched last, from the pages that hold them.
+//!
+//! Nothing here knows a network protocol, changes a catalogue or writes to a source.
+#![warn(missing_docs)]
+
+mod compile;
+mod engine;
+mod filter;
+mod prune;
+mod request;
+mod row_test;
+mod scan;
+mod snapshot;
+mod take;
+mod vectors;
+
+pub use engine::{EngineOptions, QueryEngine};
+pub use request::{
+    OutputColumn, QueryCost, QueryRequest, QueryResult, SearchHit, SearchRequest, SearchResult,
+};
+pub use snapshot::Snapshot;
+pub use vectors::{VectorCache, VectorCacheUsage};

@@ -1,1 +1,26 @@
-//! pandion-server
+//! The network doors: Milvus gRPC, health and metrics.
+//!
+//! A door parses, asks whether the caller may, calls the node behind it, and encodes. It decides
+//! nothing about collections or rows. The mapping of errors to the codes of a protocol is in one
+//! module, `status`.
+
+mod access;
+mod clock;
+mod feature;
+mod field_data;
+mod grpc;
+mod metrics;
+mod names;
+mod node;
+mod output_fields;
+mod params;
+mod placeholder;
+mod query_params;
+mod schema_codec;
+mod search_params;
+mod server;
+mod status;
+mod template_codec;
+
+pub use pandion_catalog::PublishPolicy;
+pub use server::{Server, ServerOptions};

@@ -127,7 +127,7 @@ impl RowId {
 
     /// The file that holds the row.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "31 bits remain")]
+    #[expect(clippy::cast_sign_loss, reason = "31 bits remain")]
     pub fn file(self) -> FileId {
         FileId((self.0 >> 32) as u32)
     }

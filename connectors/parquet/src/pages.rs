@@ -1,0 +1,548 @@
+//! The pages of a column chunk: where they are, and whether it is safe to decode them.
+//!
+//! A page's header says how large the page becomes and how many values it holds, and decoders
+//! reserve memory for what it says. [`Pages`] reads the headers and refuses those that promise more
+//! than the page's bytes could hold, so that a small file cannot take the memory of a large one.
+//! Nothing here looks at values.
+
+use std::io::Read;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pandion_types::{Error, Result};
+use parquet::basic::{Compression, Encoding, Type};
+use parquet::column::page::PageReader;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use crate::guard;
+use crate::thrift::{Cursor, Malformed};
+
+/// Bytes of one page after decompression. Writers aim at one MiB; some write a whole chunk as one.
+const PAGE_BYTES_MAX: usize = 1 << 30;
+/// Levels of a page of lists, below which they need not be backed by bytes: lists of nulls take
+/// almost none.
+const UNBACKED_LEVELS_MAX: usize = 1 << 26;
+/// Bytes that any codec may add to what it cannot compress.
+const CODEC_OVERHEAD: usize = 1 << 10;
+/// Bytes of an LZ4 frame: its decoder writes up to 255 times as many, whatever the header says.
+const LZ4_FRAME_BYTES_MAX: usize = 1 << 22;
+
+/// What a page's header says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageHeader {
+    pub(crate) kind: PageKind,
+    /// Bytes after decompression, with levels.
+    pub(crate) uncompressed: usize,
+    /// Bytes as stored, with levels.
+    pub(crate) compressed: usize,
+    crc: Option<u32>,
+    /// Values of a dictionary; levels, which include nulls, of a data page.
+    pub(crate) values: usize,
+    pub(crate) encoding: Encoding,
+}
+
+/// The kinds of pages, with what only they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageKind {
+    Dictionary,
+    Data { definition: Encoding, repetition: Encoding },
+    DataV2 { definition_bytes: usize, repetition_bytes: usize, compressed: bool },
+    /// A kind that holds no values and is stepped over.
+    Other,
+}
+
+/// One page of a chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct PageAt {
+    pub(crate) header: PageHeader,
+    /// Where its header begins in the bytes of the chunk.
+    start: usize,
+    /// Where what follows the header lies in the bytes of the chunk.
+    pub(crate) body: Range<usize>,
+}
+
+/// The pages in bytes that hold whole pages of a column chunk, in order.
+#[derive(Debug)]
+pub(crate) struct Pages<'a> {
+    bytes: &'a [u8],
+    column: &'a ColumnChunkMetaData,
+    at: usize,
+}
+
+impl<'a> Pages<'a> {
+    pub(crate) fn new(bytes: &'a [u8], column: &'a ColumnChunkMetaData) -> Self {
+        Self { bytes, column, at: 0 }
+    }
+
+    fn read(&mut self) -> Result<PageAt, Malformed> {
+        let start = self.at;
+        let shift = |error: Malformed| Malformed { at: error.at + start, ..error };
+        let mut cursor = Cursor::new(&self.bytes[start..]);
+        let header = read_header(&mut cursor).map_err(shift)?;
+        check_header(&header, self.column).map_err(|what| Malformed { at: start, what })?;
+        let body = start + cursor.at();
+        let Some(stored) = self.bytes[body..].get(..header.compressed) else {
+            return Err(Malformed { at: start, what: "has a page that reaches over its end" });
+        };
+        if header.crc.is_some_and(|crc| crc != crc32fast::hash(stored)) {
+            return Err(Malformed { at: start, what: "has a page with a wrong checksum" });
+        }
+        self.at = body + header.compressed;
+        Ok(PageAt { header, start, body: body..self.at })
+    }
+}
+
+impl Iterator for Pages<'_> {
+    type Item = Result<PageAt, Malformed>;
+
+    /// The next page. After an error there is nothing more.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let page = self.read();
+        if page.is_err() {
+            self.at = self.bytes.len();
+        }
+        Some(page)
+    }
+}
+
+/// `PageHeader` of parquet-format's `parquet.thrift`.
+fn read_header(cursor: &mut Cursor<'_>) -> Result<PageHeader, Malformed> {
+    let (mut kind, mut uncompressed, mut compressed, mut crc) = (None, None, None, None);
+    let mut detail = Detail::default();
+    let mut last = 0;
+    while let Some((id, field)) = cursor.field(&mut last)? {
+        match id {
+            1 => kind = Some(cursor.int32()?),
+            2 => uncompressed = Some(size(cursor)?),
+            3 => compressed = Some(size(cursor)?),
+            // The checksum's 32 bits are written as a signed number.
+            4 => crc = Some(cursor.int32()?.cast_unsigned()),
+            5 => detail = Detail::read_v1(cursor)?,
+            7 => detail = Detail::read_dictionary(cursor)?,
+            8 => detail = Detail::read_v2(cursor)?,
+            _ => cursor.skip(field, 0)?,
+        }
+    }
+    let (Some(kind), Some(uncompressed), Some(compressed)) = (kind, uncompressed, compressed)
+    else {
+        return Err(cursor.error("has a page header that lacks a field"));
+    };
+    let kind = match (kind, detail.kind) {
+        (0, Some(kind @ PageKind::Data { .. }))
+        | (2, Some(kind @ PageKind::Dictionary))
+        | (3, Some(kind @ PageKind::DataV2 { .. })) => kind,
+        (0 | 2 | 3, _) => return Err(cursor.error("has a page header that lacks a field")),
+        _ => PageKind::Other,
+    };
+    Ok(PageHeader {
+        kind,
+        uncompressed,
+        compressed,
+        crc,
+        values: detail.values,
+        encoding: detail.encoding,
+    })
+}
+
+/// What the header says of one kind of page.
+struct Detail {
+    kind: Option<PageKind>,
+    values: usize,
+    encoding: Encoding,
+}
+
+impl Default for Detail {
+    fn default() -> Self {
+        Self { kind: None, values: 0, encoding: Encoding::PLAIN }
+    }
+}
+
+impl Detail {
+    fn read_v1(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
+        let mut detail = Self::default();
+        let (mut definition, mut repetition) = (Encoding::RLE, Encoding::RLE);
+        let mut last = 0;
+        while let Some((id, field)) = cursor.field(&mut last)? {
+            match id {
+                1 => detail.values = size(cursor)?,
+                2 => detail.encoding = encoding(cursor)?,
+                3 => definition = encoding(cursor)?,
+                4 => repetition = encoding(cursor)?,
+                _ => cursor.skip(field, 0)?,
+            }
+        }
+        detail.kind = Some(PageKind::Data { definition, repetition });
+        Ok(detail)
+    }
+
+    fn read_dictionary(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
+        let mut detail = Self { kind: Some(PageKind::Dictionary), ..Self::default() };
+        let mut last = 0;
+        while let Some((id, field)) = cursor.field(&mut last)? {
+            match id {
+                1 => detail.values = size(cursor)?,
+                2 => detail.encoding = encoding(cursor)?,
+                _ => cursor.skip(field, 0)?,
+            }
+        }
+        Ok(detail)
+    }
+
+    fn read_v2(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
+        let mut detail = Self::default();
+        let (mut definition_bytes, mut repetition_bytes, mut compressed) = (0, 0, true);
+        let mut last = 0;
+        while let Some((id, field)) = cursor.field(&mut last)? {
+            match id {
+                1 => detail.values = size(cursor)?,
+                4 => detail.encoding = encoding(cursor)?,
+                5 => definition_bytes = size(cursor)?,
+                6 => repetition_bytes = size(cursor)?,
+                // A boolean's value is its type: 1 is true, 2 is false.
+                7 => compressed = field == 1,
+                _ => cursor.skip(field, 0)?,
+            }
+        }
+        detail.kind = Some(PageKind::DataV2 { definition_bytes, repetition_bytes, compressed });
+        Ok(detail)
+    }
+}
+
+fn size(cursor: &mut Cursor<'_>) -> Result<usize, Malformed> {
+    let value = cursor.int32()?;
+    usize::try_from(value).map_err(|_negative| cursor.error("has a negative size"))
+}
+
+fn encoding(cursor: &mut Cursor<'_>) -> Result<Encoding, Malformed> {
+    Ok(match cursor.int32()? {
+        0 => Encoding::PLAIN,
+        2 => Encoding::PLAIN_DICTIONARY,
+        3 => Encoding::RLE,
+        #[expect(deprecated, reason = "old files say so of levels that they do not have")]
+        4 => Encoding::BIT_PACKED,
+        5 => Encoding::DELTA_BINARY_PACKED,
+        6 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        7 => Encoding::DELTA_BYTE_ARRAY,
+        8 => Encoding::RLE_DICTIONARY,
+        9 => Encoding::BYTE_STREAM_SPLIT,
+        _ => return Err(cursor.error("has a page with an unknown encoding")),
+    })
+}
+
+/// Whether the sizes can be true of any page of this column.
+fn check_header(header: &PageHeader, column: &ColumnChunkMetaData) -> Result<(), &'static str> {
+    let PageHeader { uncompressed, compressed, values, .. } = *header;
+    if uncompressed > PAGE_BYTES_MAX || compressed > PAGE_BYTES_MAX {
+        return Err("has a page of more than 1 GiB");
+    }
+    if compressed > uncompressed + uncompressed / 16 + CODEC_OVERHEAD {
+        return Err("has a page that is larger compressed than not");
+    }
+    // What the format of the codec can make of a byte at most.
+    let ratio_max = match column.compression() {
+        Compression::UNCOMPRESSED => 1,
+        Compression::SNAPPY => 64,
+        Compression::LZ4 | Compression::LZ4_RAW => 256,
+        Compression::GZIP(_) => 1_100,
+        Compression::BROTLI(_) | Compression::ZSTD(_) | Compression::LZO => usize::MAX,
+    };
+    if uncompressed > compressed.saturating_mul(ratio_max).saturating_add(CODEC_OVERHEAD) {
+        return Err("has a page that claims to grow more than its codec allows");
+    }
+    if matches!(column.compression(), Compression::LZ4) && compressed > LZ4_FRAME_BYTES_MAX {
+        return Err("has an LZ4 page of more than 4 MiB");
+    }
+    match header.kind {
+        PageKind::Dictionary => {
+            let width = match column.column_type() {
+                Type::BOOLEAN => 1,
+                Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
+                Type::INT64 | Type::DOUBLE => 8,
+                Type::INT96 => 12,
+                Type::FIXED_LEN_BYTE_ARRAY => {
+                    usize::try_from(column.column_descr().type_length()).unwrap_or(0).max(1)
+                }
+            };
+            if values.saturating_mul(width) > uncompressed {
+                return Err("has a dictionary with more values than bytes for them");
+            }
+        }
+        PageKind::DataV2 { definition_bytes, repetition_bytes, .. }
+            if definition_bytes + repetition_bytes > uncompressed.min(compressed) =>
+        {
+            return Err("has a page with levels that reach over its end");
+        }
+        PageKind::Data { .. } | PageKind::DataV2 { .. } => {
+            let lists = column.column_descr().max_rep_level() > 0;
+            if lists && values > UNBACKED_LEVELS_MAX.max(uncompressed) {
+                return Err("has a page with more levels than bytes for them");
+            }
+        }
+        PageKind::Other => {}
+    }
+    Ok(())
+}
+
+/// The bytes of a page as they were before compression: levels, then values.
+///
+/// `chunk` is what `page` was found in; `place` names it for errors.
+///
+/// # Errors
+/// `Corrupt` when the page cannot be decompressed, or not to the size that its header says;
+/// `Unsupported` for a codec that is not built in.
+pub(crate) fn decompress(
+    page: &PageAt,
+    chunk: &Bytes,
+    column: &ColumnChunkMetaData,
+    place: &dyn Fn() -> String,
+) -> Result<Bytes> {
+    let stored = chunk.slice(page.body.clone());
+    let plain = match page.header.kind {
+        PageKind::DataV2 { compressed, .. } => !compressed,
+        PageKind::Dictionary | PageKind::Data { .. } | PageKind::Other => false,
+    };
+    let codec = column.compression();
+    let bytes = if plain || codec == Compression::UNCOMPRESSED {
+        stored
+    } else if matches!(codec, Compression::GZIP(_) | Compression::BROTLI(_)) {
+        inflate(page, &stored, codec, place)?
+    } else {
+        decompress_sized(page, chunk, column).map_err(|error| guard::foreign(error, place()))?
+    };
+    if bytes.len() != page.header.uncompressed {
+        return Err(Error::corrupt(format!(
+            "{}: a page of {} bytes should have {}",
+            place(),
+            bytes.len(),
+            page.header.uncompressed
+        )));
+    }
+    Ok(bytes)
+}
+
+/// For codecs whose decoders write no more than the size in the header: the library's page reader,
+/// which has them all, on the one page.
+fn decompress_sized(
+    page: &PageAt,
+    chunk: &Bytes,
+    column: &ColumnChunkMetaData,
+) -> Result<Bytes, parquet::errors::ParquetError> {
+    let bytes = chunk.slice(page.start..page.body.end);
+    let chunk_of_one = ColumnChunkMetaData::builder(column.column_descr_ptr())
+        .set_compression(column.compression())
+        .set_data_page_offset(0)
+        .set_total_compressed_size(i64::try_from(bytes.len())?)
+        .build()?;
+    let mut reader = SerializedPageReader::new(Arc::new(bytes), &chunk_of_one, 0, None)?;
+    Ok(reader.get_next_page()?.map(|page| page.buffer().clone()).unwrap_or_default())
+}
+
+/// For codecs whose decoders write until their input ends, which may be far beyond the size in the
+/// header.
+fn inflate(
+    page: &PageAt,
+    stored: &Bytes,
+    codec: Compression,
+    place: &dyn Fn() -> String,
+) -> Result<Bytes> {
+    let levels = match page.header.kind {
+        PageKind::DataV2 { definition_bytes, repetition_bytes, .. } => {
+            definition_bytes + repetition_bytes
+        }
+        PageKind::Dictionary | PageKind::Data { .. } | PageKind::Other => 0,
+    };
+    let mut bytes = Vec::new();
+    let reserved = bytes.try_reserve_exact(page.header.uncompressed + 1);
+    reserved.map_err(|error| {
+        Error::unavailable(format!("{}: no memory for a page", place())).caused_by(error)
+    })?;
+    bytes.extend_from_slice(stored.get(..levels).unwrap_or_default());
+    let input = stored.get(levels..).unwrap_or_default();
+    // One byte more than there should be shows that there are too many.
+    let rest = (page.header.uncompressed + 1).saturating_sub(levels) as u64;
+    let read = match codec {
+        Compression::BROTLI(_) if !input.is_empty() => {
+            brotli::Decompressor::new(input, 1 << 12).take(rest).read_to_end(&mut bytes)
+        }
+        _ if input.is_empty() => Ok(0),
+        _ => flate2::read::MultiGzDecoder::new(input).take(rest).read_to_end(&mut bytes),
+    };
+    read.map_err(|error| {
+        Error::corrupt(format!("{}: a page cannot be decompressed", place())).caused_by(error)
+    })?;
+    Ok(Bytes::from(bytes))
+}
+
+/// Checks whole pages before they are handed to the library's decoder.
+///
+/// Beside the headers this looks into pages whose decoders reserve memory for what is written
+/// inside: it decompresses pages of codecs that know no bound, and reads the counts of
+/// delta-encoded strings.
+///
+/// # Errors
+/// `Corrupt`, naming what `place` says and the offset in the file; those of [`decompress`].
+pub(crate) fn verify(
+    bytes: &Bytes,
+    offset_in_file: u64,
+    column: &ColumnChunkMetaData,
+    place: &dyn Fn() -> String,
+) -> Result<()> {
+    for page in Pages::new(bytes, column) {
+        let page = page.map_err(|error| guard::malformed(error, offset_in_file, place()))?;
+        let unbounded =
+            matches!(column.compression(), Compression::GZIP(_) | Compression::BROTLI(_));
+        let counted = matches!(
+            page.header.encoding,
+            Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY
+        ) && matches!(page.header.kind, PageKind::Data { .. } | PageKind::DataV2 { .. });
+        if !unbounded && !counted || page.header.kind == PageKind::Other {
+            continue;
+        }
+        let content = decompress(&page, bytes, column, place)?;
+        if counted {
+            let at = offset_in_file + page.start as u64;
+            let parts = split(&page.header, &content, column);
+            parts
+                .and_then(|parts| check_delta_counts(&page.header, parts.values))
+                .map_err(|error| guard::malformed(error, at, place()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The parts of a data page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    pub(crate) repetition: &'a [u8],
+    pub(crate) definition: &'a [u8],
+    pub(crate) values: &'a [u8],
+}
+
+/// Takes a data page apart.
+pub(crate) fn split<'a>(
+    header: &PageHeader,
+    content: &'a [u8],
+    column: &ColumnChunkMetaData,
+) -> Result<Parts<'a>, Malformed> {
+    let too_short = Malformed { at: 0, what: "has a page with levels that reach over its end" };
+    let descriptor = column.column_descr();
+    let (has_repetition, has_definition) =
+        (descriptor.max_rep_level() > 0, descriptor.max_def_level() > 0);
+    match header.kind {
+        PageKind::Data { definition, repetition } => {
+            let old = Malformed { at: 0, what: "has levels in the withdrawn bit-packed encoding" };
+            if has_repetition && repetition != Encoding::RLE
+                || has_definition && definition != Encoding::RLE
+            {
+                return Err(old);
+            }
+            let mut rest = content;
+            let mut levels = |present: bool| -> Option<&'a [u8]> {
+                if !present {
+                    return Some(&[]);
+                }
+                let (length, after) = rest.split_first_chunk::<4>()?;
+                let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+                let (levels, after) = after.split_at_checked(length)?;
+                rest = after;
+                Some(levels)
+            };
+            let repetition = levels(has_repetition).ok_or(too_short)?;
+            let definition = levels(has_definition).ok_or(too_short)?;
+            Ok(Parts { repetition, definition, values: rest })
+        }
+        PageKind::DataV2 { definition_bytes, repetition_bytes, .. } => {
+            let (repetition, rest) =
+                content.split_at_checked(repetition_bytes).ok_or(too_short)?;
+            let (definition, values) = rest.split_at_checked(definition_bytes).ok_or(too_short)?;
+            Ok(Parts { repetition, definition, values })
+        }
+        PageKind::Dictionary | PageKind::Other => {
+            Ok(Parts { repetition: &[], definition: &[], values: content })
+        }
+    }
+}
+
+/// Whether the counts inside delta-encoded strings are no larger than the page's own.
+pub(crate) fn check_delta_counts(header: &PageHeader, values: &[u8]) -> Result<(), Malformed> {
+    let streams = if header.encoding == Encoding::DELTA_BYTE_ARRAY { 2 } else { 1 };
+    let mut cursor = Cursor::new(values);
+    for stream in 0..streams {
+        let block = cursor.varint()?;
+        let miniblocks = cursor.varint()?;
+        let count = cursor.varint()?;
+        cursor.zigzag()?;
+        if count > header.values as u64 {
+            return Err(cursor.error("has a page that claims more strings than it has values"));
+        }
+        if stream + 1 < streams {
+            skip_delta_blocks(&mut cursor, block, miniblocks, count)?;
+        }
+    }
+    Ok(())
+}
+
+/// Steps over the blocks of a DELTA_BINARY_PACKED stream.
+fn skip_delta_blocks(
+    cursor: &mut Cursor<'_>,
+    block: u64,
+    miniblocks: u64,
+    count: u64,
+) -> Result<(), Malformed> {
+    let odd = "has a page with odd delta blocks";
+    let in_miniblock = block.checked_div(miniblocks).unwrap_or(0);
+    if in_miniblock == 0 || !in_miniblock.is_multiple_of(8) || block > 1 << 20 {
+        return Err(cursor.error(odd));
+    }
+    // The first value stands in the header.
+    let mut left = count.saturating_sub(1);
+    while left > 0 {
+        cursor.zigzag()?;
+        let mut widths = Vec::new();
+        for _ in 0..miniblocks {
+            widths.push(cursor.byte()?);
+        }
+        for width in widths {
+            if left == 0 {
+                break;
+            }
+            let bytes = in_miniblock / 8 * u64::from(width);
+            cursor.advance(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+            left = left.saturating_sub(in_miniblock);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_inside_delta_encoded_strings_are_bounded() {
+        let header = |encoding| PageHeader {
+            kind: PageKind::Data { definition: Encoding::RLE, repetition: Encoding::RLE },
+            uncompressed: 100,
+            compressed: 100,
+            crc: None,
+            values: 10,
+            encoding,
+        };
+        // Blocks of 128 in 4; 10 values, the first of which is 0; then one block of width 0.
+        let honest = [0x80, 0x01, 4, 10, 0, 0, 0, 0, 0, 0];
+        let lengths = header(Encoding::DELTA_LENGTH_BYTE_ARRAY);
+        check_delta_counts(&lengths, &honest).unwrap();
+        let greedy = [0x80, 0x01, 4, 0xff, 0xff, 0xff, 0xff, 0x7f, 0];
+        assert!(check_delta_counts(&lengths, &greedy).is_err());
+        // The second stream of prefix-compressed strings is found behind the first.
+        let strings = header(Encoding::DELTA_BYTE_ARRAY);
+        check_delta_counts(&strings, &[honest, honest].concat()).unwrap();
+        let error = check_delta_counts(&strings, &[&honest[..], &greedy].concat()).unwrap_err();
+        assert_eq!(error.what, "has a page that claims more strings than it has values");
+    }
+}

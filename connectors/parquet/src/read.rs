@@ -1,0 +1,265 @@
+//! Columns of a row group, and single rows, as Arrow arrays of the fields' canonical types.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use pandion_source::{IoStats, columns};
+use pandion_types::{Error, FieldSchema, Result, ResultExt, Subject};
+use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
+use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+
+use crate::file::{ParquetFile, column_name};
+use crate::{guard, pages};
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 8192;
+/// Row groups that [`ParquetFile::take`] reads at the same time.
+const ROW_GROUPS_IN_FLIGHT: usize = 16;
+
+impl ParquetFile {
+    /// Reads `fields` of `row_group`, all rows or those of `selection`, in the order of the file.
+    ///
+    /// The batches have a column for each of `fields`, in that order, with the field's name and
+    /// canonical type. With a selection only the pages that hold selected rows are fetched, if the
+    /// file has an offset index, which is then loaded; otherwise whole columns are. Rows are
+    /// decoded on the thread that polls.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the file lacks a column or the column's type does not fit the field;
+    /// `Corrupt` when values do not fit, naming the row counted in its batch, and when the bytes
+    /// are not what the format or the footer says; those of the store.
+    pub async fn read(
+        &self,
+        fields: &[FieldSchema],
+        row_group: usize,
+        selection: Option<RowSelection>,
+        stats: &IoStats,
+    ) -> Result<Vec<RecordBatch>> {
+        let plan = Plan::new(self, fields, row_group)?;
+        let group_rows = usize::try_from(self.row_group(row_group)?.num_rows()).unwrap_or(0);
+        let expected = selection.as_ref().map_or(group_rows, RowSelection::row_count);
+        if expected == 0 {
+            return Ok(Vec::new());
+        }
+        if plan.roots.is_empty() {
+            return Ok(vec![plan.batch_without_columns(expected)?]);
+        }
+        let selection = selection.filter(|_| expected < group_rows);
+        let metadata = match selection {
+            Some(_) => self.with_page_index(stats).await?,
+            None => self.arrow(),
+        };
+        let mut decoder =
+            guard::guarded(&plan.place, || plan.decoder(metadata, row_group, selection))?;
+        let mut batches = Vec::new();
+        let mut rows = 0;
+        loop {
+            match guard::guarded(&plan.place, || plan.step(&mut decoder))? {
+                DecodeResult::NeedsData(ranges) => {
+                    let bytes = plan.fetch(&ranges, stats).await?;
+                    guard::guarded(&plan.place, || plan.push(&mut decoder, ranges, bytes))?;
+                }
+                DecodeResult::Data(batch) => {
+                    rows += batch.num_rows();
+                    stats.count_rows_decoded(batch.num_rows() as u64);
+                    batches.push(guard::guarded(&plan.place, || plan.convert(&batch))?);
+                }
+                DecodeResult::Finished => break,
+            }
+        }
+        if rows != expected {
+            return Err(Error::corrupt(format!(
+                "{}: {rows} rows were decoded, there should be {expected}",
+                plan.place
+            ))
+            .about(Subject::Source));
+        }
+        Ok(batches)
+    }
+
+    /// Reads `fields` of single rows of the file, counted from 0 in the file, which are ascending
+    /// and distinct. The batch has them in that order. Row groups are read concurrently.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; `Internal` when the rows are not ascending or not in the file.
+    pub async fn take(
+        &self,
+        fields: &[FieldSchema],
+        rows: &[u32],
+        stats: &IoStats,
+    ) -> Result<RecordBatch> {
+        let schema = canonical_schema(fields)?;
+        let parts = self.rows_by_group(rows)?;
+        let read = stream::iter(parts)
+            .map(|(row_group, rows)| async move {
+                let group_rows = self.row_group_rows(row_group).len();
+                let ranges = consecutive(&rows);
+                let selection = RowSelection::from_consecutive_ranges(ranges, group_rows);
+                self.read(fields, row_group, Some(selection), stats).await
+            })
+            .buffered(ROW_GROUPS_IN_FLIGHT)
+            .try_concat()
+            .await?;
+        concat_batches(&schema, &read)
+            .map_err(|error| Error::internal("joining batches failed").caused_by(error))
+    }
+
+    /// The row groups that hold `rows`, each with the rows counted in the row group.
+    fn rows_by_group(&self, rows: &[u32]) -> Result<Vec<(usize, Vec<usize>)>> {
+        if !rows.is_sorted_by(|left, right| left < right) {
+            return Err(Error::internal("rows to take are not ascending and distinct"));
+        }
+        let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+        for &row in rows {
+            let group = self.starts().partition_point(|&start| start <= row);
+            let Some(group) = group.checked_sub(1).filter(|&group| group < self.row_groups())
+            else {
+                return Err(Error::internal(format!(
+                    "{} has {} rows, there is no row {row}",
+                    self.uri(),
+                    self.rows()
+                )));
+            };
+            let in_group = (row - self.row_group_rows(group).start) as usize;
+            match groups.last_mut() {
+                Some((last, rows)) if *last == group => rows.push(in_group),
+                _ => groups.push((group, vec![in_group])),
+            }
+        }
+        Ok(groups)
+    }
+}
+
+/// Ascending rows as ranges.
+fn consecutive(rows: &[usize]) -> impl Iterator<Item = Range<usize>> + '_ {
+    rows.chunk_by(|left, right| left + 1 == *right)
+        .filter_map(|run| Some(*run.first()?..*run.last()? + 1))
+}
+
+/// Field names and canonical types.
+fn canonical_schema(fields: &[FieldSchema]) -> Result<SchemaRef> {
+    let fields = fields
+        .iter()
+        .map(|field| Ok(Field::new(&field.name, columns::canonical_type(field)?, true)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// What one read needs to know.
+struct Plan<'a> {
+    file: &'a ParquetFile,
+    fields: &'a [FieldSchema],
+    schema: SchemaRef,
+    row_group: usize,
+    roots: BTreeSet<usize>,
+    place: String,
+}
+
+impl<'a> Plan<'a> {
+    fn new(file: &'a ParquetFile, fields: &'a [FieldSchema], row_group: usize) -> Result<Self> {
+        let place = format!("{}: row group {row_group}", file.uri());
+        let mut roots = BTreeSet::new();
+        for field in fields {
+            let column = file.column(field)?;
+            if column.arrow_type.is_none() {
+                return Err(Error::invalid_argument(format!(
+                    "{place}, column {}: the column is an empty group",
+                    column.name
+                ))
+                .about(Subject::Source));
+            }
+            roots.insert(column.root);
+        }
+        let schema = canonical_schema(fields)?;
+        Ok(Self { file, fields, schema, row_group, roots, place })
+    }
+
+    fn decoder(
+        &self,
+        metadata: &ArrowReaderMetadata,
+        row_group: usize,
+        selection: Option<RowSelection>,
+    ) -> Result<ParquetPushDecoder> {
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), self.roots.iter().copied());
+        let mut builder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
+            .with_projection(mask)
+            .with_row_groups(vec![row_group])
+            .with_batch_size(BATCH_ROWS);
+        if let Some(selection) = selection {
+            builder = builder.with_row_selection(selection);
+        }
+        builder.build().map_err(|error| guard::foreign(error, &self.place))
+    }
+
+    fn step(&self, decoder: &mut ParquetPushDecoder) -> Result<DecodeResult<RecordBatch>> {
+        decoder.try_decode().map_err(|error| guard::foreign(error, &self.place))
+    }
+
+    fn push(
+        &self,
+        decoder: &mut ParquetPushDecoder,
+        ranges: Vec<Range<u64>>,
+        bytes: Vec<Bytes>,
+    ) -> Result<()> {
+        for (range, bytes) in ranges.iter().zip(&bytes) {
+            self.verify(range, bytes)?;
+        }
+        decoder.push_ranges(ranges, bytes).map_err(|error| guard::foreign(error, &self.place))
+    }
+
+    async fn fetch(&self, ranges: &[Range<u64>], stats: &IoStats) -> Result<Vec<Bytes>> {
+        let size = self.file.object().identity.size;
+        if ranges.iter().any(|range| range.start > range.end || range.end > size) {
+            return Err(Error::corrupt(format!("{}: pages beyond the end", self.place))
+                .about(Subject::Source));
+        }
+        self.file.object().read_ranges(ranges, stats).await
+    }
+
+    /// Checks the pages in `bytes`, which were read from `range`: a column's chunk, or some of its
+    /// pages.
+    fn verify(&self, range: &Range<u64>, bytes: &Bytes) -> Result<()> {
+        let group = self.file.row_group(self.row_group)?;
+        let column = group.columns().iter().find(|column| {
+            let (start, length) = column.byte_range();
+            start <= range.start && range.end <= start + length
+        });
+        let Some(column) = column else {
+            return Err(Error::corrupt(format!("{}: pages outside of all columns", self.place))
+                .about(Subject::Source));
+        };
+        let place = || format!("{}, column {}", self.place, column.column_path());
+        pages::verify(bytes, range.start, column, &place)
+    }
+
+    fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let arrays = self
+            .fields
+            .iter()
+            .map(|field| {
+                let array = batch.column_by_name(column_name(field)).ok_or_else(|| {
+                    Error::internal(format!("{}: column {} was lost", self.place, field.name))
+                })?;
+                columns::to_canonical(field, array).context(|| &self.place)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|error| {
+            Error::internal(format!("{}: columns do not fit together", self.place)).caused_by(error)
+        })
+    }
+
+    /// The rows alone, when no field is asked for.
+    fn batch_without_columns(&self, rows: usize) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), Vec::new(), &options)
+            .map_err(|error| Error::internal("an empty batch failed").caused_by(error))
+    }
+}

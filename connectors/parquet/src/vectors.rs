@@ -1,0 +1,134 @@
+//! Columns of vectors, from the bytes of their pages into blocks.
+//!
+//! This is the hot path of a search over data that no index covers, so it does not go through
+//! Arrow: a column of vectors without nulls is a sequence of plain numbers with levels around them
+//! that all say the same, and once that is checked the numbers are copied. What is decoded here
+//! equals what [`ParquetFile::read`] gives for the same column.
+
+mod assemble;
+pub(crate) mod layout;
+mod levels;
+mod values;
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use pandion_index::VectorBlock;
+use pandion_source::{IoStats, columns};
+use pandion_types::{Error, FieldSchema, Result, ResultExt};
+
+use self::assemble::{Assembler, Chunk};
+use self::layout::Layout;
+use crate::file::{ParquetFile, column_name};
+use crate::guard;
+use crate::pages::{PageAt, PageKind, Pages};
+
+impl ParquetFile {
+    /// Where the bytes of the vectors of `field` in `row_group` lie in the file.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the file lacks the column, or the column cannot hold such vectors.
+    pub fn vector_range(&self, field: &FieldSchema, row_group: usize) -> Result<Range<u64>> {
+        let (column, _) = self.vector_column(field)?;
+        let (start, length) = self.row_group(row_group)?.column(column).byte_range();
+        Ok(start..start + length)
+    }
+
+    /// Decodes the vectors of `field` in `row_group` from the bytes of [`Self::vector_range`].
+    ///
+    /// The block has a row for every row of the row group, in order. Uses the threads of the rayon
+    /// pool that it is called in, and no others; blocks until it is done.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the column cannot hold such vectors; `Corrupt` about the source,
+    /// naming field, column, row group and row, when a vector has a wrong length or a null inside,
+    /// and when the bytes are not what the format or the footer says; `Unavailable` when there is no memory for the
+    /// block.
+    pub fn decode_vectors(
+        &self,
+        field: &FieldSchema,
+        row_group: usize,
+        bytes: &Bytes,
+    ) -> Result<VectorBlock> {
+        let (leaf, layout) = self.vector_column(field)?;
+        let metadata = self.row_group(row_group)?;
+        let column = metadata.column(leaf);
+        let place = || format!("{}: row group {row_group}", self.uri());
+        let label = format!("field '{}' (external_field '{}')", field.name, column_name(field));
+        let rows = usize::try_from(metadata.num_rows())
+            .map_err(|error| Error::corrupt(place()).caused_by(error))?;
+        let (offset, length) = column.byte_range();
+        if bytes.len() as u64 != length {
+            return Err(Error::internal(format!(
+                "{}: {} bytes were handed in for a column of {length}",
+                place(),
+                bytes.len()
+            )));
+        }
+        guard::guarded(&place(), || {
+            let pages = data_pages(bytes, column)
+                .map_err(|error| guard::malformed(error, offset, place()))?;
+            let chunk = Chunk { bytes, column, layout, place: &place, label: &label, offset };
+            Assembler::new(&chunk, rows)?.run(&pages)
+        })
+    }
+
+    /// Reads and decodes the vectors of `field` in `row_group`: one request, and the decoding on a
+    /// thread that may block.
+    ///
+    /// # Errors
+    /// Those of [`Self::decode_vectors`] and of the store.
+    pub async fn read_vectors(
+        &self,
+        field: &FieldSchema,
+        row_group: usize,
+        stats: &IoStats,
+    ) -> Result<VectorBlock> {
+        let range = self.vector_range(field, row_group)?;
+        let bytes = self.object().read_range(range, stats).await?;
+        let (file, field) = (self.clone(), field.clone());
+        let decode = move || file.decode_vectors(&field, row_group, &bytes);
+        let decoded = tokio::task::spawn_blocking(decode).await;
+        let block = decoded.map_err(|error| {
+            Error::internal(format!("{}: decoding ended abnormally", self.uri())).caused_by(error)
+        })??;
+        stats.count_rows_decoded(block.rows() as u64);
+        Ok(block)
+    }
+
+    /// The leaf that holds the vectors of `field`, and how.
+    fn vector_column(&self, field: &FieldSchema) -> Result<(usize, Layout)> {
+        let column = self.column(field)?;
+        let layout = match &column.arrow_type {
+            // The types decide first, so that a column is a source of vectors here exactly when it
+            // is one for everything else.
+            Some(arrow_type) => columns::check(field, arrow_type)
+                .and_then(|()| column.vector_layout(self.metadata(), field)),
+            None => column.vector_layout(self.metadata(), field),
+        };
+        layout.map(|layout| (column.leaves.start, layout)).context(|| self.uri())
+    }
+}
+
+/// The pages of a chunk up to the one that completes its values. Writers have been seen to leave
+/// bytes behind it.
+fn data_pages(
+    bytes: &Bytes,
+    column: &parquet::file::metadata::ColumnChunkMetaData,
+) -> Result<Vec<PageAt>, crate::thrift::Malformed> {
+    let mut left = usize::try_from(column.num_values()).unwrap_or(0);
+    let mut pages = Vec::new();
+    let mut all = Pages::new(bytes, column);
+    while left > 0
+        && let Some(page) = all.next().transpose()?
+    {
+        if let PageKind::Data { .. } | PageKind::DataV2 { .. } = page.header.kind {
+            left = left.saturating_sub(page.header.values);
+        }
+        pages.push(page);
+    }
+    Ok(pages)
+}
+
+#[cfg(test)]
+mod tests;

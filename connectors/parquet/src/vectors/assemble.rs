@@ -1,0 +1,339 @@
+//! Puts the values of pages together as the vectors of rows.
+//!
+//! Pages come in waves. Those of a wave are decompressed, and their levels looked at, in parallel.
+//! Where the levels say that every row has a whole vector, which runs of them do in few bytes, the
+//! values go into the block as they stand, also in parallel. Other pages are taken level by level.
+
+use bytes::Bytes;
+use pandion_index::{VectorBlock, VectorBlockBuilder};
+use pandion_types::{Error, Result, Subject};
+use parquet::file::metadata::ColumnChunkMetaData;
+use rayon::prelude::*;
+
+use super::layout::Layout;
+use super::levels::{all_max, decode_levels, regular_rows};
+use super::values::{self, Dictionary, ValueError};
+use crate::guard;
+use crate::pages::{PageAt, PageHeader, PageKind, Parts, decompress, split};
+use crate::thrift::Malformed;
+
+/// Decompressed bytes of a wave, if it has more than one page.
+const WAVE_BYTES: usize = 1 << 25;
+/// Pages of a wave.
+const WAVE_PAGES_MAX: usize = 256;
+
+/// A column chunk that is being decoded.
+pub(super) struct Chunk<'a> {
+    pub(super) bytes: &'a Bytes,
+    pub(super) column: &'a ColumnChunkMetaData,
+    pub(super) layout: Layout,
+    /// Names the file and the row group.
+    pub(super) place: &'a (dyn Fn() -> String + Sync),
+    /// Names the field and the column.
+    pub(super) label: &'a str,
+    /// Where the chunk begins in the file.
+    pub(super) offset: u64,
+}
+
+/// A data page of a wave.
+struct Ready<'a> {
+    page: &'a PageAt,
+    content: Bytes,
+    /// Whether every row of it has a whole vector, if those before it do.
+    regular: bool,
+}
+
+/// Fills a block from the pages of a chunk.
+pub(super) struct Assembler<'a> {
+    chunk: &'a Chunk<'a>,
+    builder: VectorBlockBuilder,
+    rows: usize,
+    dictionary: Option<Dictionary>,
+    /// Values that the last row has so far.
+    open: usize,
+}
+
+impl<'a> Assembler<'a> {
+    pub(super) fn new(chunk: &'a Chunk<'a>, rows: usize) -> Result<Self> {
+        let builder = VectorBlockBuilder::new(chunk.layout.vector_type, rows)?;
+        Ok(Self { chunk, builder, rows, dictionary: None, open: chunk.layout.per_row })
+    }
+
+    /// Decodes all pages.
+    pub(super) fn run(mut self, pages: &[PageAt]) -> Result<VectorBlock> {
+        let mut rest = pages;
+        while let Some(first) = rest.first() {
+            match first.header.kind {
+                PageKind::Dictionary => {
+                    self.read_dictionary(first)?;
+                    rest = &rest[1..];
+                }
+                PageKind::Other => rest = &rest[1..],
+                PageKind::Data { .. } | PageKind::DataV2 { .. } => {
+                    let (wave, after) = rest.split_at(wave_length(rest));
+                    self.add_wave(wave)?;
+                    rest = after;
+                }
+            }
+        }
+        self.close_row()?;
+        if self.builder.rows_left() > 0 {
+            return Err(self.wrong_rows(self.builder.rows_filled()));
+        }
+        self.builder.finish()
+    }
+
+    fn read_dictionary(&mut self, page: &PageAt) -> Result<()> {
+        let chunk = self.chunk;
+        let content = decompress(page, chunk.bytes, chunk.column, chunk.place)?;
+        let dictionary = Dictionary::decode(chunk.layout.format, &page.header, &content);
+        self.dictionary = Some(dictionary.map_err(|error| chunk.value_error(page, error, |_| 0))?);
+        Ok(())
+    }
+
+    fn add_wave(&mut self, wave: &[PageAt]) -> Result<()> {
+        let layout = self.chunk.layout;
+        let mut phase = self.open % layout.per_row;
+        let phased: Vec<(&PageAt, usize)> = wave
+            .iter()
+            .map(|page| {
+                let at = phase;
+                phase = (phase + page.header.values) % layout.per_row;
+                (page, at)
+            })
+            .collect();
+        let chunk = self.chunk;
+        let ready: Vec<Ready<'_>> = phased
+            .into_par_iter()
+            .map(|(page, phase)| chunk.prepare(page, phase))
+            .collect::<Result<_>>()?;
+        if ready.iter().all(|page| page.regular) {
+            return self.add_regular(&ready);
+        }
+        for page in &ready {
+            // An irregular page before this one may have shifted the rows.
+            let phase = self.open % layout.per_row;
+            let parts = chunk.parts(page)?;
+            if chunk.is_regular(page.page, parts, phase)? {
+                self.add_regular(std::slice::from_ref(page))?;
+            } else {
+                self.add_by_level(page)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds pages all of whose rows have whole vectors.
+    fn add_regular(&mut self, pages: &[Ready<'_>]) -> Result<()> {
+        let Layout { format, per_row, .. } = self.chunk.layout;
+        let row_bytes = format.unit * per_row;
+        let before = self.builder.rows_filled() * row_bytes + self.open % per_row * format.unit;
+        let values: usize = pages.iter().map(|page| page.page.header.values).sum();
+        let room = self.rows * row_bytes - before;
+        if values.saturating_mul(format.unit) > room {
+            return Err(self.wrong_rows((before + values * format.unit).div_ceil(row_bytes)));
+        }
+        let (chunk, dictionary) = (self.chunk, self.dictionary.as_ref());
+        self.builder.append_bytes_with(values * format.unit, |mut out| {
+            let mut parts = Vec::with_capacity(pages.len());
+            let mut at = before;
+            for page in pages {
+                let bytes = page.page.header.values * format.unit;
+                let (slots, after) = std::mem::take(&mut out).split_at_mut(bytes);
+                parts.push((page, at, slots));
+                (out, at) = (after, at + bytes);
+            }
+            parts.into_par_iter().try_for_each(|(page, at, slots)| {
+                let values = chunk.parts(page)?.values;
+                values::decode(format, &page.page.header, values, dictionary, slots)
+                    .map_err(|error| {
+                        let row = |value| (at / format.unit + value) / per_row;
+                        chunk.value_error(page.page, error, row)
+                    })
+            })
+        })?;
+        let open = (self.open % per_row + values) % per_row;
+        self.open = if open == 0 { per_row } else { open };
+        Ok(())
+    }
+
+    /// Adds a page with nulls, or with rows of a wrong length, which are refused.
+    fn add_by_level(&mut self, page: &Ready<'_>) -> Result<()> {
+        let chunk = self.chunk;
+        let Layout { format, is_list, levels, .. } = chunk.layout;
+        let header = &page.page.header;
+        let parts = chunk.parts(page)?;
+        let (mut definition, mut repetition) = (Vec::new(), Vec::new());
+        let decoded = decode_levels(parts.definition, levels.max, header.values, &mut definition)
+            .and_then(|()| match is_list {
+                true => decode_levels(parts.repetition, 1, header.values, &mut repetition),
+                false => Ok(()),
+            });
+        decoded.map_err(|error| chunk.malformed(page.page, error))?;
+        let present = definition.iter().filter(|&&level| level == levels.max).count();
+        let mut units = vec![0; present * format.unit];
+        let filled = self.builder.rows_filled();
+        values::decode(format, header, parts.values, self.dictionary.as_ref(), &mut units)
+            .map_err(|error| {
+                // Only values that are a row each can have a wrong length.
+                let row = |value| filled + position_of(levels.max, &definition, value);
+                chunk.value_error(page.page, error, row)
+            })?;
+        let mut run = 0..0;
+        for (at, &level) in definition.iter().enumerate() {
+            let continues = is_list && repetition[at] == 1;
+            if !continues {
+                self.flush(&units, &mut run)?;
+                self.close_row()?;
+                self.check_room()?;
+                self.open = 0;
+            }
+            if level == levels.max {
+                if self.open == chunk.layout.per_row {
+                    self.flush(&units, &mut run)?;
+                    let more = repetition[at..].iter().take_while(|&&level| level == 1).count();
+                    return Err(self.length_error(self.open + more));
+                }
+                run.end += format.unit;
+                self.open += 1;
+                continue;
+            }
+            self.flush(&units, &mut run)?;
+            if continues || level >= levels.element {
+                return Err(chunk.null_error(self.open_row()));
+            }
+            if level >= levels.row && is_list {
+                return Err(self.length_error(0));
+            }
+            self.builder.push_null()?;
+            self.open = chunk.layout.per_row;
+        }
+        self.flush(&units, &mut run)
+    }
+
+    /// Writes the values of `run`, which then is empty and begins behind them.
+    fn flush(&mut self, units: &[u8], run: &mut std::ops::Range<usize>) -> Result<()> {
+        if run.start < run.end {
+            let values = &units[run.clone()];
+            self.builder.append_bytes_with(values.len(), |out| {
+                out.copy_from_slice(values);
+                Ok(())
+            })?;
+            run.start = run.end;
+        }
+        Ok(())
+    }
+
+    /// Before a new row: the last one must have all its values.
+    fn close_row(&self) -> Result<()> {
+        if self.open == self.chunk.layout.per_row {
+            return Ok(());
+        }
+        Err(self.length_error(self.open))
+    }
+
+    fn check_room(&self) -> Result<()> {
+        match self.builder.rows_left() {
+            0 => Err(self.wrong_rows(self.rows + 1)),
+            _ => Ok(()),
+        }
+    }
+
+    fn wrong_rows(&self, found: usize) -> Error {
+        let (place, label, rows) = ((self.chunk.place)(), self.chunk.label, self.rows);
+        Error::corrupt(format!("{place}: {label} has {found} rows where the footer says {rows}"))
+            .about(Subject::Source)
+    }
+
+    /// An error about the open row, all of whose values so far are in the block.
+    fn length_error(&self, found: usize) -> Error {
+        self.chunk.length_error(self.open_row(), found)
+    }
+
+    fn open_row(&self) -> usize {
+        let filled = self.builder.rows_filled();
+        if self.open >= self.chunk.layout.per_row { filled.saturating_sub(1) } else { filled }
+    }
+}
+
+impl Chunk<'_> {
+    fn prepare<'p>(&self, page: &'p PageAt, phase: usize) -> Result<Ready<'p>> {
+        let content = decompress(page, self.bytes, self.column, self.place)?;
+        let mut ready = Ready { page, content, regular: false };
+        let parts = self.parts(&ready)?;
+        ready.regular = self.is_regular(page, parts, phase)?;
+        Ok(ready)
+    }
+
+    fn parts<'p>(&self, page: &'p Ready<'_>) -> Result<Parts<'p>> {
+        split(&page.page.header, &page.content, self.column)
+            .map_err(|error| self.malformed(page.page, error))
+    }
+
+    fn is_regular(&self, page: &PageAt, parts: Parts<'_>, phase: usize) -> Result<bool> {
+        let PageHeader { values, .. } = page.header;
+        let Layout { per_row, is_list, levels, .. } = self.layout;
+        let regular = all_max(parts.definition, levels.max, values).and_then(|full| {
+            Ok(full && (!is_list || regular_rows(parts.repetition, values, per_row, phase)?))
+        });
+        regular.map_err(|error| self.malformed(page, error))
+    }
+
+    fn malformed(&self, page: &PageAt, error: Malformed) -> Error {
+        // The offset of the page: inside of it, decompression has moved everything.
+        let at = Malformed { at: page.body.start, ..error };
+        guard::malformed(at, self.offset, (self.place)())
+    }
+
+    fn value_error(
+        &self,
+        page: &PageAt,
+        error: ValueError,
+        row: impl FnOnce(usize) -> usize,
+    ) -> Error {
+        match error {
+            ValueError::Malformed(error) => self.malformed(page, error),
+            ValueError::Length { index, found } => {
+                self.length_error(row(index), found)
+            }
+            ValueError::Other(error) => error.context((self.place)()).about(Subject::Source),
+        }
+    }
+
+    fn null_error(&self, row: usize) -> Error {
+        let (place, label) = ((self.place)(), self.label);
+        Error::corrupt(format!("{place}: {label} at row {row} has a null element in its vector"))
+            .about(Subject::Source)
+    }
+
+    fn length_error(&self, row: usize, actual: usize) -> Error {
+        let Layout { is_list, vector_type, per_row, format, .. } = self.layout;
+        let expected = if is_list { per_row } else { format.unit };
+        let what = match is_list && expected == vector_type.dim {
+            true => "vector list length",
+            false => "vector byte width",
+        };
+        let (place, label) = ((self.place)(), self.label);
+        Error::corrupt(format!(
+            "{place}: {what} mismatch for {label} at row {row}, expected {expected}, \
+             actual {actual}"
+        ))
+        .about(Subject::Source)
+    }
+}
+
+/// How many of the data pages at the start of `pages` make the next wave: at least one.
+fn wave_length(pages: &[PageAt]) -> usize {
+    let mut bytes = 0;
+    let fits = |page: &&PageAt| {
+        let data = matches!(page.header.kind, PageKind::Data { .. } | PageKind::DataV2 { .. });
+        bytes += page.header.uncompressed;
+        data && bytes <= WAVE_BYTES
+    };
+    pages.iter().take(WAVE_PAGES_MAX).take_while(fits).count().max(1)
+}
+
+/// Where level `max` stands for the `nth` time, counted from 0.
+fn position_of(max: u8, levels: &[u8], nth: usize) -> usize {
+    levels.iter().enumerate().filter(|(_, level)| **level == max).nth(nth).map_or(0, |(at, _)| at)
+}

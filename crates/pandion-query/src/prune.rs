@@ -1,0 +1,207 @@
+//! Leaves out files, row groups and pages in which no row can match, before anything is read.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{Column, ScalarValue};
+use datafusion::datasource::physical_plan::parquet::{
+    PagePruningAccessPlanFilter, ParquetAccessPlan, ParquetFileMetrics, RowGroupAccessPlanFilter,
+};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use pandion_connector_parquet::ParquetFile;
+use pandion_manifest::{ColumnStatistics, DataFile, Manifest, StatValue};
+use pandion_source::IoStats;
+use pandion_types::{FieldSchema, Result};
+
+/// What of a filter can be decided from statistics.
+#[derive(Debug)]
+pub(crate) struct Pruner {
+    /// The columns that the filter reads, by the names of the source.
+    columns: SchemaRef,
+    fields: Vec<FieldSchema>,
+    predicate: Option<PruningPredicate>,
+    pages: PagePruningAccessPlanFilter,
+}
+
+impl Pruner {
+    /// `columns` names the filter's columns as the source does, in the order of `fields`, in their
+    /// canonical types.
+    pub(crate) fn new(
+        predicate: &Arc<dyn PhysicalExpr>,
+        columns: &SchemaRef,
+        fields: &[FieldSchema],
+    ) -> Self {
+        // A predicate that DataFusion cannot turn into one over statistics prunes nothing.
+        let pruning = PruningPredicate::try_new(Arc::clone(predicate), Arc::clone(columns))
+            .ok()
+            .filter(|pruning| !pruning.always_true());
+        Self {
+            columns: Arc::clone(columns),
+            fields: fields.to_vec(),
+            predicate: pruning,
+            pages: PagePruningAccessPlanFilter::new(predicate, Arc::clone(columns)),
+        }
+    }
+
+    /// For each file of the manifest, whether a row of it may match.
+    pub(crate) fn files(&self, manifest: &Manifest) -> Vec<bool> {
+        let all = || vec![true; manifest.files.len()];
+        let Some(predicate) = &self.predicate else { return all() };
+        let statistics = FileStatistics { files: &manifest.files, pruner: self };
+        predicate.prune(&statistics).unwrap_or_else(|_| all())
+    }
+
+    /// The row groups and pages of a file that may hold matching rows. Reads the page index when
+    /// the filter can use it, and nothing else.
+    pub(crate) async fn pages(
+        &self,
+        file: &ParquetFile,
+        stats: &IoStats,
+    ) -> Result<ParquetAccessPlan> {
+        let groups = file.metadata().num_row_groups();
+        let mut plan = ParquetAccessPlan::new_all(groups);
+        let Some(predicate) = &self.predicate else { return Ok(plan) };
+        let Some(schema) = self.file_schema(file) else { return Ok(plan) };
+        let metrics = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
+        let parquet_schema = file.metadata().file_metadata().schema_descr();
+        let mut filter = RowGroupAccessPlanFilter::new(plan);
+        filter.prune_by_statistics(
+            &schema,
+            parquet_schema,
+            file.metadata().row_groups(),
+            predicate,
+            &metrics,
+        );
+        plan = filter.build();
+        if plan.row_group_index_iter().next().is_none() || self.pages.filter_number() == 0 {
+            return Ok(plan);
+        }
+        let metadata = file.page_index(stats).await?;
+        Ok(self.pages.prune_plan_with_page_index(plan, &schema, parquet_schema, &metadata, &metrics))
+    }
+
+    /// The file's own Arrow schema with the filter's columns in their canonical types, or `None`
+    /// when a column's statistics would be read in other units than the filter compares in.
+    fn file_schema(&self, file: &ParquetFile) -> Option<Schema> {
+        let wanted: HashSet<&str> =
+            self.columns.fields().iter().map(|field| field.name().as_str()).collect();
+        let fields: Option<Vec<Arc<Field>>> = file
+            .arrow_schema()
+            .fields()
+            .iter()
+            .map(|field| {
+                if !wanted.contains(field.name().as_str()) {
+                    return Some(Arc::clone(field));
+                }
+                let canonical = self.columns.field_with_name(field.name()).ok()?.data_type();
+                same_statistics(field.data_type(), canonical)
+                    .then(|| Arc::new(field.as_ref().clone().with_data_type(canonical.clone())))
+            })
+            .collect();
+        fields.map(Schema::new)
+    }
+
+    fn column(&self, name: &str) -> Option<(&FieldSchema, &ArrowType)> {
+        let at = self.columns.index_of(name).ok()?;
+        Some((self.fields.get(at)?, self.columns.field(at).data_type()))
+    }
+}
+
+/// Whether the statistics of a column of type `found` mean the same when read as `canonical`.
+fn same_statistics(found: &ArrowType, canonical: &ArrowType) -> bool {
+    let string = |data_type: &ArrowType| {
+        matches!(data_type, ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View)
+    };
+    let micros = |data_type: &ArrowType| {
+        matches!(data_type, ArrowType::Timestamp(TimeUnit::Microsecond, _) | ArrowType::Int64)
+    };
+    found == canonical
+        || (string(found) && string(canonical))
+        || (micros(found) && matches!(canonical, ArrowType::Timestamp(TimeUnit::Microsecond, _)))
+}
+
+/// The statistics in a manifest, one container per file.
+struct FileStatistics<'a> {
+    files: &'a [DataFile],
+    pruner: &'a Pruner,
+}
+
+impl FileStatistics<'_> {
+    fn bounds(
+        &self,
+        column: &Column,
+        bound: impl Fn(&ColumnStatistics) -> Option<&StatValue>,
+    ) -> Option<ArrayRef> {
+        let (field, arrow_type) = self.pruner.column(&column.name)?;
+        let null = ScalarValue::try_from(arrow_type).ok()?;
+        let values = self.files.iter().map(|file| {
+            let statistics = statistics_of(file, field);
+            let value = statistics.and_then(&bound).and_then(|value| scalar(value, arrow_type));
+            value.unwrap_or_else(|| null.clone())
+        });
+        ScalarValue::iter_to_array(values).ok()
+    }
+}
+
+impl PruningStatistics for FileStatistics<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |statistics| statistics.min.as_ref())
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |statistics| statistics.max.as_ref())
+    }
+
+    fn num_containers(&self) -> usize {
+        self.files.len()
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        let (field, _) = self.pruner.column(&column.name)?;
+        let counts = self.files.iter().map(|file| statistics_of(file, field)?.null_count);
+        Some(Arc::new(counts.collect::<UInt64Array>()))
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        let counts = self.files.iter().map(|file| Some(file.rows()));
+        Some(Arc::new(counts.collect::<UInt64Array>()))
+    }
+
+    fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
+}
+
+fn statistics_of<'a>(file: &'a DataFile, field: &FieldSchema) -> Option<&'a ColumnStatistics> {
+    let at = file.columns.binary_search_by_key(&field.id, |column| column.field).ok()?;
+    file.columns.get(at)
+}
+
+/// A bound in the type that the filter compares in; `None` when it does not fit, which only means
+/// that it is not used.
+fn scalar(value: &StatValue, arrow_type: &ArrowType) -> Option<ScalarValue> {
+    Some(match (value, arrow_type) {
+        (StatValue::Bool(value), ArrowType::Boolean) => ScalarValue::Boolean(Some(*value)),
+        (StatValue::Int(value), ArrowType::Int8) => ScalarValue::Int8(Some((*value).try_into().ok()?)),
+        (StatValue::Int(value), ArrowType::Int16) => {
+            ScalarValue::Int16(Some((*value).try_into().ok()?))
+        }
+        (StatValue::Int(value), ArrowType::Int32) => {
+            ScalarValue::Int32(Some((*value).try_into().ok()?))
+        }
+        (StatValue::Int(value), ArrowType::Int64) => ScalarValue::Int64(Some(*value)),
+        (StatValue::Int(value), ArrowType::Timestamp(TimeUnit::Microsecond, zone)) => {
+            ScalarValue::TimestampMicrosecond(Some(*value), zone.clone())
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the bound came from a binary32")]
+        (StatValue::Float(value), ArrowType::Float32) => ScalarValue::Float32(Some(*value as f32)),
+        (StatValue::Float(value), ArrowType::Float64) => ScalarValue::Float64(Some(*value)),
+        (StatValue::String(value), ArrowType::Utf8) => ScalarValue::Utf8(Some(value.clone())),
+        _ => return None,
+    })
+}

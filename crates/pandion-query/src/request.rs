@@ -1,0 +1,100 @@
+//! What is asked and what is answered, in no protocol's words.
+
+use arrow::array::ArrayRef;
+use pandion_filter::Filter;
+use pandion_index::{QueryBatch, ScoreRange};
+use pandion_source::IoCounts;
+use pandion_types::{FieldId, FieldSchema, MetricType, RowId};
+
+/// The k nearest rows to each of some vectors.
+#[derive(Debug)]
+pub struct SearchRequest {
+    /// The vector field that is searched.
+    pub field: FieldId,
+    /// The vectors to search for, of the field's type and dimension.
+    pub queries: QueryBatch,
+    /// How vectors are compared.
+    pub metric: MetricType,
+    /// Rows per query vector, after `offset`.
+    pub limit: usize,
+    /// Nearest rows to leave out per query vector.
+    pub offset: usize,
+    /// Only scores inside count; `None` when all do.
+    pub range: Option<ScoreRange>,
+    /// Only rows that match count; `None` when all do.
+    pub filter: Option<Filter>,
+    /// The fields whose values are returned, in this order.
+    pub output: Vec<FieldId>,
+}
+
+/// One found row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SearchHit {
+    /// The row.
+    pub row: RowId,
+    /// The exact distance or similarity.
+    pub score: f32,
+}
+
+/// The answer to a [`SearchRequest`].
+#[derive(Debug)]
+pub struct SearchResult {
+    /// The hits of each query vector, nearest first; equal scores by ascending row id.
+    pub hits: Vec<Vec<SearchHit>>,
+    /// The values of all hits, query vector after query vector.
+    pub columns: Vec<OutputColumn>,
+    /// What the answer cost.
+    pub cost: QueryCost,
+}
+
+/// Rows that match a filter, in ascending order of row id.
+#[derive(Clone, Debug, Default)]
+pub struct QueryRequest {
+    /// Only rows that match count; `None` when all do.
+    pub filter: Option<Filter>,
+    /// The fields whose values are returned, in this order.
+    pub output: Vec<FieldId>,
+    /// At most so many rows; `None` for all.
+    pub limit: Option<usize>,
+    /// Matching rows to leave out first.
+    pub offset: usize,
+}
+
+/// The answer to a [`QueryRequest`].
+#[derive(Debug)]
+pub struct QueryResult {
+    /// The rows, ascending.
+    pub rows: Vec<RowId>,
+    /// The values of the rows.
+    pub columns: Vec<OutputColumn>,
+    /// What the answer cost.
+    pub cost: QueryCost,
+}
+
+/// The values of one field for all rows of an answer, in the canonical Arrow type of the field.
+#[derive(Clone, Debug)]
+pub struct OutputColumn {
+    /// The field.
+    pub field: FieldSchema,
+    /// One value per row.
+    pub values: ArrayRef,
+}
+
+/// What an answer cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryCost {
+    /// Requests, bytes and rows decoded.
+    pub io: IoCounts,
+    /// Distances computed.
+    pub distances: u64,
+    /// Files of the snapshot.
+    pub files: u64,
+    /// Files left out by the manifest's statistics.
+    pub files_pruned: u64,
+    /// Row groups of the files that were looked into.
+    pub row_groups: u64,
+    /// Row groups left out by their statistics.
+    pub row_groups_pruned: u64,
+    /// Rows that the filter was evaluated on.
+    pub rows_filtered: u64,
+}

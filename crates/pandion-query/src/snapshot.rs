@@ -1,0 +1,117 @@
+//! One manifest version, pinned, with the files that it names ready to be read.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+use pandion_connector_parquet::ParquetFile;
+use pandion_manifest::{DataFile, Manifest};
+use pandion_source::PinnedObject;
+use pandion_types::{CollectionId, CollectionSchema, FileId, Result};
+
+/// Everything a query needs to know of a collection, fixed at one manifest version.
+///
+/// A query holds one snapshot from its first to its last step, so that it sees exactly one version.
+pub struct Snapshot {
+    collection: CollectionId,
+    schema: Arc<CollectionSchema>,
+    manifest: Arc<Manifest>,
+    store: Arc<dyn ObjectStore>,
+    /// Parsed footers, in the order of the manifest's files, filled when first needed.
+    files: Vec<Arc<OnceLock<ParquetFile>>>,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("collection", &self.collection)
+            .field("version", &self.manifest.version)
+            .field("files", &self.files.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// A snapshot of `manifest` whose files are read from `store`.
+    ///
+    /// Files that `previous` has under the same id are taken over with their parsed footers. Give
+    /// `previous` only when it reads through the same store.
+    #[must_use]
+    pub fn new(
+        schema: Arc<CollectionSchema>,
+        manifest: Arc<Manifest>,
+        store: Arc<dyn ObjectStore>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let known: HashMap<FileId, &Arc<OnceLock<ParquetFile>>> = previous
+            .filter(|previous| previous.collection == manifest.collection)
+            .map(|previous| {
+                let ids = previous.manifest.files.iter().map(|file| file.id);
+                ids.zip(&previous.files).collect()
+            })
+            .unwrap_or_default();
+        let files = manifest
+            .files
+            .iter()
+            .map(|file| known.get(&file.id).map(|known| Arc::clone(known)).unwrap_or_default())
+            .collect();
+        Self { collection: manifest.collection, schema, manifest, store, files }
+    }
+
+    /// The collection.
+    #[must_use]
+    pub fn collection(&self) -> CollectionId {
+        self.collection
+    }
+
+    /// The collection's fields.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<CollectionSchema> {
+        &self.schema
+    }
+
+    /// The manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// The store that the files are read from.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The manifest's entry and the open file at this position of the manifest.
+    ///
+    /// # Errors
+    /// `Corrupt` when the footer in the manifest cannot be parsed.
+    pub(crate) fn file(&self, at: usize) -> Result<(&DataFile, &ParquetFile)> {
+        let (Some(entry), Some(slot)) = (self.manifest.files.get(at), self.files.get(at)) else {
+            return Err(pandion_types::Error::internal(format!("no file {at} in the manifest")));
+        };
+        if let Some(file) = slot.get() {
+            return Ok((entry, file));
+        }
+        let opened = ParquetFile::open(self.object(entry)?, &entry.footer)?;
+        Ok((entry, slot.get_or_init(|| opened)))
+    }
+
+    /// The position in the manifest of the file with this id.
+    pub(crate) fn position(&self, id: FileId) -> Option<usize> {
+        self.manifest.files.binary_search_by_key(&id, |file| file.id).ok()
+    }
+
+    fn object(&self, entry: &DataFile) -> Result<PinnedObject> {
+        let location = Path::parse(&entry.location).map_err(|error| {
+            pandion_types::Error::corrupt(format!("manifest names a bad path {}", entry.location))
+                .caused_by(error)
+        })?;
+        Ok(PinnedObject {
+            store: Arc::clone(&self.store),
+            location,
+            identity: entry.identity.clone(),
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! A refresh as a state machine: what happened goes in, what to do next comes out.
+//!
+//! Nothing here does I/O, reads a clock or spawns: the runner performs the effects and reports what
+//! came of them.
+
+use std::sync::Arc;
+
+use pandion_manifest::{DataFile, Manifest};
+use pandion_source::{PinnedObject, SourceState};
+use pandion_types::{CollectionId, Error, ErrorKind, FileId, ManifestVersion, Result, Subject};
+
+use crate::diff::Diff;
+
+/// What a refresh starts from.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The collection.
+    pub collection: CollectionId,
+    /// The schema that columns are checked against.
+    pub schema_version: i32,
+    /// The manifest that serves now; `None` before the first refresh.
+    pub before: Option<Arc<Manifest>>,
+    /// The source as messages name it; without credentials.
+    pub source: String,
+    /// Whether a source without rows may replace one with rows.
+    pub allow_empty: bool,
+    /// Whether source or credentials change, so that even an unchanged listing is published.
+    pub overrides: bool,
+}
+
+/// Where a refresh stands.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// The job exists.
+    Pending,
+    /// The source is being listed.
+    Listing,
+    /// The footers of new files are being read.
+    ReadingFooters(Diff),
+    /// The vectors of new files are being checked.
+    Verifying(Arc<Manifest>, Receipt),
+    /// The manifest is being written.
+    Writing(Arc<Manifest>, Receipt),
+    /// The manifest is durable and about to become the one that serves.
+    Publishing(Receipt),
+    /// It serves.
+    Completed(Receipt),
+    /// It never will; the version before serves on.
+    Failed,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The runner took the job.
+    Started,
+    /// The listing is complete.
+    Listed(SourceState),
+    /// The metadata of the new files, in the order asked for. Ids are not given yet.
+    FootersRead(Vec<DataFile>),
+    /// Every vector of the new files can be searched.
+    Verified,
+    /// The manifest is durable.
+    Written,
+    /// The manifest serves.
+    Published,
+}
+
+/// What to do next.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// List the source.
+    List,
+    /// Read and check the footers of these files.
+    ReadFooters(Vec<PinnedObject>),
+    /// Check the vectors of the files with these ids or above.
+    Verify(Arc<Manifest>, FileId),
+    /// Make the manifest durable.
+    Write(Arc<Manifest>),
+    /// Let the manifest that was written serve, and complete the job, in one commit.
+    Publish(Receipt),
+    /// Complete the job; the manifest that serves is already right.
+    Complete(Receipt),
+}
+
+/// What a refresh did, beside what it read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Files at URIs that were not there before.
+    pub added: u64,
+    /// Files whose content is another one than before.
+    pub changed: u64,
+    /// Files that are gone.
+    pub removed: u64,
+    /// Files of which nothing was read.
+    pub kept: u64,
+    /// Rows of the collection now.
+    pub rows: u64,
+}
+
+impl State {
+    /// How far it is, in percent. Below 100 until the new version serves.
+    #[must_use]
+    pub fn progress(&self) -> u8 {
+        match self {
+            Self::Pending | Self::Failed => 0,
+            Self::Listing => 5,
+            Self::ReadingFooters(_) => 20,
+            Self::Verifying(..) => 60,
+            Self::Writing(..) => 90,
+            Self::Publishing(_) => 99,
+            Self::Completed(_) => 100,
+        }
+    }
+
+    /// The step's name, for logs and job records.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Listing => "Listing",
+            Self::ReadingFooters(_) => "ReadingFooters",
+            Self::Verifying(..) => "Verifying",
+            Self::Writing(..) => "Writing",
+            Self::Publishing(_) => "Publishing",
+            Self::Completed(_) => "Completed",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// The next state and what to do in it.
+///
+/// # Errors
+/// Why the refresh fails; an event that does not fit the state is `Internal`.
+pub fn step(start: &Start, state: State, event: Event) -> Result<(State, Option<Effect>)> {
+    match (state, event) {
+        (State::Pending, Event::Started) => Ok((State::Listing, Some(Effect::List))),
+        (State::Listing, Event::Listed(source)) => listed(start, &source),
+        (State::ReadingFooters(diff), Event::FootersRead(files)) => assemble(start, diff, files),
+        (State::Verifying(manifest, receipt), Event::Verified) => {
+            let effect = Effect::Write(Arc::clone(&manifest));
+            Ok((State::Writing(manifest, receipt), Some(effect)))
+        }
+        (State::Writing(_, receipt), Event::Written) => {
+            Ok((State::Publishing(receipt), Some(Effect::Publish(receipt))))
+        }
+        (State::Publishing(receipt), Event::Published) => Ok((State::Completed(receipt), None)),
+        (state, event) => Err(Error::internal(format!(
+            "refresh is {} and cannot take {event:?}",
+            state.name()
+        ))),
+    }
+}
+
+fn listed(start: &Start, source: &SourceState) -> Result<(State, Option<Effect>)> {
+    if source.files.is_empty() && start.before.is_none() && !start.allow_empty {
+        return Err(Error::not_found(
+            Subject::Source,
+            format!("no files found in external source: {}", start.source),
+        ));
+    }
+    let diff = Diff::new(start.before.as_deref(), source);
+    if let Some(before) = &start.before
+        && diff.is_unchanged()
+        && !start.overrides
+    {
+        let receipt = Receipt {
+            kept: diff.kept.len() as u64,
+            rows: before.rows(),
+            ..Receipt::default()
+        };
+        return Ok((State::Publishing(receipt), Some(Effect::Complete(receipt))));
+    }
+    let effect = Effect::ReadFooters(diff.new.clone());
+    Ok((State::ReadingFooters(diff), Some(effect)))
+}
+
+/// Puts kept and new files into the next manifest.
+fn assemble(start: &Start, diff: Diff, new: Vec<DataFile>) -> Result<(State, Option<Effect>)> {
+    if new.len() != diff.new.len() {
+        return Err(Error::internal(format!(
+            "{} footers were read for {} files",
+            new.len(),
+            diff.new.len()
+        )));
+    }
+    let before = start.before.as_deref();
+    let first_id = before.map_or(FileId::FIRST.get(), |manifest| manifest.next_file_id);
+    let mut receipt = Receipt {
+        added: diff.added() as u64,
+        changed: diff.changed as u64,
+        removed: diff.removed as u64,
+        kept: diff.kept.len() as u64,
+        rows: 0,
+    };
+    let mut files = diff.kept;
+    let mut next_file_id = first_id;
+    for mut file in new {
+        file.id = FileId::new(next_file_id).map_err(|error| {
+            Error::new(ErrorKind::Unsupported, "the collection has used up its file ids; create it anew")
+                .caused_by(error)
+        })?;
+        next_file_id += 1;
+        files.push(file);
+    }
+    let manifest = Manifest {
+        collection: start.collection,
+        version: ManifestVersion(before.map_or(0, |manifest| manifest.version.0) + 1),
+        next_file_id,
+        schema_version: start.schema_version,
+        files,
+    };
+    receipt.rows = manifest.rows();
+    check_not_emptied(start, &manifest)?;
+    let manifest = Arc::new(manifest);
+    let effect = match FileId::new(first_id) {
+        Ok(first) if next_file_id > first_id => Effect::Verify(Arc::clone(&manifest), first),
+        _ => {
+            let effect = Effect::Write(Arc::clone(&manifest));
+            return Ok((State::Writing(manifest, receipt), Some(effect)));
+        }
+    };
+    Ok((State::Verifying(manifest, receipt), Some(effect)))
+}
+
+fn check_not_emptied(start: &Start, manifest: &Manifest) -> Result<()> {
+    if start.allow_empty || manifest.rows() > 0 {
+        return Ok(());
+    }
+    let before = start.before.as_ref().map_or(0, |manifest| manifest.files.len());
+    if manifest.files.is_empty() && before > 0 {
+        return Err(Error::conflict(format!(
+            "safety check failed: refusing to drop all {before} segments without replacement \
+             (keptSegments=0, updatedSegments=0); set the collection property \
+             refresh.allow_empty=true if the source is meant to be empty"
+        ))
+        .about(Subject::Source));
+    }
+    Err(Error::invalid_argument(format!(
+        "external source has {} fragments but zero total rows",
+        manifest.files.len()
+    ))
+    .about(Subject::Source))
+}

@@ -1,0 +1,222 @@
+//! Performs the effects of a refresh's state machine and reports what came of them.
+
+use std::sync::Arc;
+
+use pandion_catalog::{
+    Collection, ManifestPointer, Publication, Receipt as StoredReceipt, RefreshJob, SourceBinding,
+};
+use pandion_manifest::Manifest;
+use pandion_query::Snapshot;
+use pandion_source::{IoStats, SourceRoot};
+use pandion_types::{CollectionSchema, FileId, Result, Secret};
+
+use crate::machine::{Effect, Event, Receipt, Start, State, step};
+use crate::service::Shared;
+use crate::sources::SourceOpener;
+use crate::{fault, footers, verify};
+
+/// The property that lets a source without rows replace one with rows.
+pub const ALLOW_EMPTY_PROPERTY: &str = "refresh.allow_empty";
+
+/// How far a job is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) step: &'static str,
+    pub(crate) percent: u8,
+    pub(crate) found: Receipt,
+    pub(crate) stats: Arc<IoStats>,
+}
+
+impl Progress {
+    pub(crate) fn receipt(&self) -> StoredReceipt {
+        let counts = self.stats.counts();
+        StoredReceipt {
+            files_added: self.found.added,
+            files_removed: self.found.removed,
+            files_changed: self.found.changed,
+            files_kept: self.found.kept,
+            rows: self.found.rows,
+            list_requests: counts.list_requests,
+            read_requests: counts.read_requests,
+            bytes_read: counts.bytes_read,
+            ..StoredReceipt::default()
+        }
+    }
+}
+
+/// One job.
+pub(crate) struct Runner {
+    shared: Arc<Shared>,
+    job: Arc<RefreshJob>,
+    /// What replaces the collection's source when the job completes.
+    overrides: Option<SourceBinding>,
+    stats: Arc<IoStats>,
+}
+
+/// What the effects of one job share.
+struct Work {
+    collection: Arc<Collection>,
+    schema: Arc<CollectionSchema>,
+    root: SourceRoot,
+    start: Start,
+    written: Option<ManifestPointer>,
+    found: Receipt,
+}
+
+impl Runner {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        job: Arc<RefreshJob>,
+        overrides: Option<SourceBinding>,
+    ) -> Self {
+        Self { shared, job, overrides, stats: Arc::new(IoStats::default()) }
+    }
+
+    /// Runs the job to its end.
+    ///
+    /// # Errors
+    /// Why it failed; nothing of it is visible then.
+    pub(crate) async fn run(&self) -> Result<()> {
+        let mut work = self.prepare().await?;
+        let mut state = State::Pending;
+        let mut event = Event::Started;
+        loop {
+            let (next, effect) = step(&work.start, state, event)?;
+            state = next;
+            self.note(&state, work.found);
+            let Some(effect) = effect else { break };
+            event = self.perform(&mut work, effect).await?;
+        }
+        let counts = self.stats.counts();
+        tracing::info!(
+            job = self.job.id.0,
+            collection = %work.collection.name,
+            added = work.found.added,
+            changed = work.found.changed,
+            removed = work.found.removed,
+            kept = work.found.kept,
+            rows = work.found.rows,
+            list_requests = counts.list_requests,
+            read_requests = counts.read_requests,
+            bytes_read = counts.bytes_read,
+            "refresh completed"
+        );
+        Ok(())
+    }
+
+    async fn prepare(&self) -> Result<Work> {
+        let state = self.shared.catalog.state();
+        let collection = Arc::clone(state.collection_by_id(self.job.collection)?);
+        let schema = Arc::new(collection.schema.clone());
+        let before = match &collection.manifest {
+            Some(pointer) => Some(Arc::new(self.shared.manifests.read(pointer).await?)),
+            None => None,
+        };
+        let (source, spec, secret): (&str, &str, Option<&Secret>) = match &self.overrides {
+            Some(binding) => (&binding.source, &binding.spec, binding.secret.as_ref()),
+            None => {
+                let secret = state.secret(collection.id);
+                (&schema.external_source, &schema.external_spec, secret)
+            }
+        };
+        let root = self.shared.sources.open(source, spec, secret).await?;
+        let start = Start {
+            collection: collection.id,
+            schema_version: schema.version,
+            before,
+            source: source.to_owned(),
+            allow_empty: collection
+                .properties
+                .get(ALLOW_EMPTY_PROPERTY)
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            overrides: self.overrides.is_some(),
+        };
+        let found = Receipt::default();
+        Ok(Work { collection, schema, root, start, written: None, found })
+    }
+
+    fn note(&self, state: &State, found: Receipt) {
+        let progress = Progress {
+            step: state.name(),
+            percent: state.progress(),
+            found,
+            stats: Arc::clone(&self.stats),
+        };
+        self.shared.note(self.job.id, progress);
+        tracing::debug!(job = self.job.id.0, step = state.name(), "refresh step");
+    }
+
+    async fn perform(&self, work: &mut Work, effect: Effect) -> Result<Event> {
+        match effect {
+            Effect::List => {
+                let connector = SourceOpener::connector(work.root.clone());
+                let source = connector.resolve(&self.stats).await.map_err(|error| {
+                    let about = error.subject();
+                    error.context("explore external files failed").about(about)
+                })?;
+                fault::point("refresh.listed");
+                Ok(Event::Listed(source))
+            }
+            Effect::ReadFooters(objects) => {
+                fault::point("refresh.diffed");
+                let files = footers::read(objects, &work.schema, &self.stats).await?;
+                fault::point("refresh.footers-read");
+                Ok(Event::FootersRead(files))
+            }
+            Effect::Verify(manifest, first) => {
+                self.verify(work, manifest, first).await?;
+                fault::point("refresh.verified");
+                Ok(Event::Verified)
+            }
+            Effect::Write(manifest) => {
+                work.written = Some(self.shared.manifests.write(&manifest).await?);
+                fault::point("refresh.manifest-written");
+                Ok(Event::Written)
+            }
+            Effect::Publish(found) | Effect::Complete(found) => {
+                work.found = found;
+                self.publish(work, found).await?;
+                Ok(Event::Published)
+            }
+        }
+    }
+
+    async fn verify(&self, work: &Work, manifest: Arc<Manifest>, first: FileId) -> Result<()> {
+        let snapshot = Snapshot::new(
+            Arc::clone(&work.schema),
+            manifest,
+            Arc::clone(&work.root.store),
+            None,
+        );
+        verify::verify(&self.shared.engine, &Arc::new(snapshot), first, &self.stats).await
+    }
+
+    /// One catalogue transaction: manifest, source, secrets and the job's end together.
+    async fn publish(&self, work: &Work, found: Receipt) -> Result<()> {
+        fault::point("refresh.before-publish");
+        let receipt = Progress { found, stats: Arc::clone(&self.stats), ..Progress::default() };
+        let publication = Publication {
+            job: self.job.id,
+            manifest: work.written.clone(),
+            source: self.overrides.clone(),
+            receipt: receipt.receipt(),
+            now_ms: (self.shared.now_ms)(),
+        };
+        self.shared.catalog.publish(publication).await?;
+        fault::point("refresh.published");
+        self.warm(work).await;
+        Ok(())
+    }
+
+    /// Makes the published version ready for the next query, which would otherwise do it itself.
+    async fn warm(&self, work: &Work) {
+        let state = self.shared.catalog.state();
+        let Ok(collection) = state.collection_by_id(work.collection.id) else { return };
+        if !collection.loaded {
+            return;
+        }
+        if let Err(error) = self.shared.snapshots.serving(collection).await {
+            tracing::warn!(error = ?error, "the published version could not be opened yet");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The versions that collections serve, ready to be queried.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use object_store::ObjectStore;
+use pandion_catalog::{Catalog, Collection, ManifestPointer};
+use pandion_manifest::Manifest;
+use pandion_query::Snapshot;
+use pandion_types::{CollectionId, ManifestVersion, Result};
+
+use crate::manifests::ManifestStore;
+use crate::sources::SourceOpener;
+
+/// Snapshots of what is served now, one per collection, made when first asked for.
+#[derive(Debug)]
+pub struct Snapshots {
+    catalog: Arc<Catalog>,
+    manifests: ManifestStore,
+    sources: Arc<SourceOpener>,
+    kept: Mutex<HashMap<CollectionId, Kept>>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    version: ManifestVersion,
+    /// What the store was opened from: when it changes, files are opened anew.
+    source: SourceKey,
+    snapshot: Arc<Snapshot>,
+}
+
+/// The collection's source as the catalogue has it. Secrets are compared by a digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SourceKey {
+    source: String,
+    spec: String,
+    secret: Option<blake3::Hash>,
+}
+
+impl Snapshots {
+    /// No snapshot yet.
+    #[must_use]
+    pub fn new(
+        catalog: Arc<Catalog>,
+        manifests: ManifestStore,
+        sources: Arc<SourceOpener>,
+    ) -> Self {
+        Self { catalog, manifests, sources, kept: Mutex::default() }
+    }
+
+    /// The version that a loaded collection serves. A collection that was never refreshed serves no
+    /// rows.
+    ///
+    /// # Errors
+    /// Those of reading the manifest and of opening the source.
+    pub async fn serving(&self, collection: &Arc<Collection>) -> Result<Arc<Snapshot>> {
+        match collection.serving() {
+            Some(pointer) => self.at(collection, pointer).await,
+            None => Ok(Arc::new(empty(collection))),
+        }
+    }
+
+    /// Forgets collections that the catalogue no longer has.
+    pub fn forget_dropped(&self) {
+        let state = self.catalog.state();
+        self.lock().retain(|id, _| state.collection_by_id(*id).is_ok());
+    }
+
+    async fn at(
+        &self,
+        collection: &Arc<Collection>,
+        pointer: &ManifestPointer,
+    ) -> Result<Arc<Snapshot>> {
+        let source = self.source_key(collection);
+        let kept = self.lock().get(&collection.id).cloned();
+        let previous = kept.filter(|kept| kept.source == source);
+        if let Some(kept) = &previous
+            && kept.version == pointer.version
+            && kept.snapshot.schema().version == collection.schema.version
+        {
+            return Ok(Arc::clone(&kept.snapshot));
+        }
+        let manifest = Arc::new(self.manifests.read(pointer).await?);
+        let store = match &previous {
+            Some(kept) => Arc::clone(kept.snapshot.store()),
+            None => self.store(collection).await?,
+        };
+        let snapshot = Arc::new(Snapshot::new(
+            Arc::new(collection.schema.clone()),
+            manifest,
+            store,
+            previous.as_ref().map(|kept| kept.snapshot.as_ref()),
+        ));
+        let kept =
+            Kept { version: pointer.version, source, snapshot: Arc::clone(&snapshot) };
+        self.lock().insert(collection.id, kept);
+        Ok(snapshot)
+    }
+
+    async fn store(&self, collection: &Collection) -> Result<Arc<dyn ObjectStore>> {
+        let state = self.catalog.state();
+        let schema = &collection.schema;
+        let root = self
+            .sources
+            .open(&schema.external_source, &schema.external_spec, state.secret(collection.id))
+            .await?;
+        Ok(root.store)
+    }
+
+    fn source_key(&self, collection: &Collection) -> SourceKey {
+        let state = self.catalog.state();
+        let secret = state.secret(collection.id);
+        SourceKey {
+            source: collection.schema.external_source.clone(),
+            spec: collection.schema.external_spec.clone(),
+            secret: secret.map(|secret| blake3::hash(secret.expose().as_bytes())),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CollectionId, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A snapshot without files, which therefore reads nothing.
+fn empty(collection: &Collection) -> Snapshot {
+    let manifest = Manifest {
+        collection: collection.id,
+        version: ManifestVersion(0),
+        next_file_id: 1,
+        schema_version: collection.schema.version,
+        files: Vec::new(),
+    };
+    let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+    Snapshot::new(Arc::new(collection.schema.clone()), Arc::new(manifest), store, None)
+}

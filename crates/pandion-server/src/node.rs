@@ -1,0 +1,146 @@
+//! What stands behind every door: the catalogue, refresh jobs, snapshots and the query engine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pandion_catalog::{Catalog, CatalogOptions, Collection, ObjectMetastore, PublishPolicy, SourceBinding};
+use pandion_query::{EngineOptions, QueryEngine, Snapshot};
+use pandion_refresh::{ManifestStore, RefreshService, Snapshots, SourceOpener};
+use pandion_source::{DurableLocalStore, EndpointPolicy, LocalRoots};
+use pandion_types::{Error, Result, Subject};
+
+use crate::ServerOptions;
+use crate::clock;
+use crate::metrics::Metrics;
+
+/// One server's state. Everything durable is in the catalogue and the manifests.
+#[derive(Debug)]
+pub(crate) struct Node {
+    catalog: Arc<Catalog>,
+    engine: Arc<QueryEngine>,
+    sources: Arc<SourceOpener>,
+    snapshots: Arc<Snapshots>,
+    refresh: Arc<RefreshService>,
+    publish: PublishPolicy,
+    metrics: Metrics,
+    /// Held for as long as the node lives, so that no second server uses the directory.
+    _lock: std::fs::File,
+}
+
+impl Node {
+    pub(crate) async fn open(options: &ServerOptions) -> Result<Arc<Self>> {
+        let lock = lock(&options.data_dir)?;
+        let store = Arc::new(DurableLocalStore::open(&options.data_dir)?);
+        let metastore = Arc::new(ObjectMetastore::open(Arc::clone(&store) as _).await?);
+        let catalog_options =
+            CatalogOptions { owner: format!("pid {}", std::process::id()), ..CatalogOptions::default() };
+        let catalog = Arc::new(Catalog::open(metastore, catalog_options).await?);
+        let engine = Arc::new(QueryEngine::new(&EngineOptions {
+            vector_cache_bytes: options.vector_cache_bytes,
+            ..EngineOptions::default()
+        })?);
+        let policy = Arc::new(EndpointPolicy::new(&options.allow_endpoints)?);
+        let sources =
+            Arc::new(SourceOpener::new(policy, LocalRoots::new(&options.local_roots)?));
+        let manifests = ManifestStore::new(store);
+        let snapshots = Arc::new(Snapshots::new(
+            Arc::clone(&catalog),
+            manifests.clone(),
+            Arc::clone(&sources),
+        ));
+        let refresh = Arc::new(RefreshService::new(
+            Arc::clone(&catalog),
+            manifests,
+            Arc::clone(&sources),
+            Arc::clone(&snapshots),
+            Arc::clone(&engine),
+            Arc::new(clock::unix_ms),
+        ));
+        refresh.recover().await?;
+        Ok(Arc::new(Self {
+            catalog,
+            engine,
+            sources,
+            snapshots,
+            refresh,
+            publish: options.publish,
+            metrics: Metrics::default(),
+            _lock: lock,
+        }))
+    }
+
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<QueryEngine> {
+        &self.engine
+    }
+
+    pub(crate) fn refresh(&self) -> &Arc<RefreshService> {
+        &self.refresh
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn publish_policy(&self) -> PublishPolicy {
+        self.publish
+    }
+
+    /// Checks a source as a user gave it, the addresses that it leads to included. Both empty means
+    /// that a refresh is to give them.
+    pub(crate) async fn check_source(
+        &self,
+        source: &str,
+        spec: &str,
+    ) -> Result<Option<SourceBinding>> {
+        self.sources.check_optional(source, spec).await
+    }
+
+    /// The version of a collection that queries read now.
+    pub(crate) async fn snapshot(&self, collection: &Arc<Collection>) -> Result<Arc<Snapshot>> {
+        if !collection.loaded {
+            return Err(Error::conflict("collection not loaded")
+                .about(Subject::Load)
+                .with("collection", &collection.name));
+        }
+        self.snapshots.serving(collection).await
+    }
+
+    /// Lets go of what is kept for collections that no longer exist.
+    pub(crate) fn forget_dropped(&self) {
+        self.snapshots.forget_dropped();
+    }
+}
+
+/// Takes the data directory for this process.
+fn lock(data_dir: &Path) -> Result<std::fs::File> {
+    let failed = |what: &str, error: std::io::Error| {
+        Error::unavailable(format!("data directory {} {what}: {error}", data_dir.display()))
+            .caused_by(error)
+    };
+    std::fs::create_dir_all(data_dir).map_err(|error| failed("could not be made", error))?;
+    restrict(data_dir).map_err(|error| failed("could not be kept to its owner", error))?;
+    let file = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(data_dir.join("lock"))
+        .map_err(|error| failed("could not be locked", error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::unavailable(format!(
+            "data directory {} is in use by another server",
+            data_dir.display()
+        ))),
+        Err(std::fs::TryLockError::Error(error)) => Err(failed("could not be locked", error)),
+    }
+}
+
+/// The catalogue holds credentials of sources: nobody but the owner may look.
+fn restrict(data_dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))
+}

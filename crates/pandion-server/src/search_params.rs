@@ -1,0 +1,326 @@
+//! The parameters of a search: from key-value pairs to a typed struct.
+//!
+//! Ranges and texts are those of Milvus. What depends on the collection (which field, which metric)
+//! is resolved by the functions that take the schema; what Pandion does not serve is listed by
+//! [`requested_features`] and left to the caller to refuse.
+
+use chrono_tz::Tz;
+use pandion_proto::milvus::SearchRequest;
+use pandion_proto::milvus::search_request::SearchInput as WireInput;
+use pandion_proto::schema::i_ds::IdField;
+use pandion_types::{CollectionSchema, Error, FieldSchema, MetricType, Result, Subject};
+use serde_json::{Map, Value};
+
+use crate::feature::Feature;
+use crate::params::Params;
+use crate::placeholder::check_query_count;
+
+/// The largest number of hits per query vector, of hits left out, and of both together.
+pub const SEARCH_WINDOW_MAX: i64 = 16_384;
+
+/// The parameters of one search.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchParams {
+    /// Hits per query vector, after `offset`.
+    pub limit: usize,
+    /// Nearest hits to leave out per query vector.
+    pub offset: usize,
+    /// Decimals to which scores are rounded; `None` for all there are.
+    pub round_decimal: Option<u8>,
+    /// Name of the metric as the client wrote it; `None` when it did not choose.
+    pub metric_type: Option<String>,
+    /// Name of the searched field; `None` when the client did not choose.
+    pub anns_field: Option<String>,
+    /// Outer bound of the scores, exclusive.
+    pub radius: Option<f64>,
+    /// Inner bound of the scores, inclusive.
+    pub range_filter: Option<f64>,
+    /// Parameters of the index, such as `ef` and `nprobe`.
+    pub index_params: Map<String, Value>,
+    /// Zone in which points in time are returned.
+    pub timezone: Option<Tz>,
+    /// Whether the search is one page of an iterator.
+    pub iterator: Option<SearchIterator>,
+}
+
+/// How an iterator of a client pages.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SearchIterator {
+    /// The client moves `radius` and leaves out ids it has seen.
+    V1,
+    /// The server keeps to a bound.
+    V2 {
+        /// Hits per page.
+        batch_size: Option<i64>,
+        /// Score of the last hit of the page before.
+        last_bound: Option<f32>,
+        /// Token that the first page gave out.
+        id: Option<String>,
+    },
+}
+
+/// What is searched for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchInput {
+    /// A serialized placeholder group.
+    Vectors(bytes::Bytes),
+    /// Primary keys of rows whose vectors are searched for.
+    Ids(Vec<i64>),
+}
+
+/// Parses the parameters of a search or of one part of a hybrid search.
+///
+/// # Errors
+/// `InvalidArgument` that names the parameter.
+pub fn decode_search_params(params: Params<'_>) -> Result<SearchParams> {
+    let iterator = decode_iterator(params)?;
+    let (limit, offset) = decode_window(params, iterator.is_some())?;
+    let index_params = decode_index_params(params)?;
+    let bound = |key: &str| decode_bound(params, &index_params, key);
+    let (radius, range_filter) = (bound("radius")?, bound("range_filter")?);
+    if range_filter.is_some() && radius.is_none() {
+        return Err(Error::invalid_argument("range_filter must be given together with radius"));
+    }
+    Ok(SearchParams {
+        limit,
+        offset,
+        round_decimal: decode_round_decimal(params)?,
+        metric_type: decode_metric(params, &index_params),
+        anns_field: params.text("anns_field").map(str::to_owned),
+        radius,
+        range_filter,
+        index_params,
+        timezone: params.timezone()?,
+        iterator,
+    })
+}
+
+impl SearchParams {
+    /// The field that is searched: the one that the client names, or the only vector field.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when several fields qualify or the named one holds no vectors; `NotFound`
+    /// about [`Subject::Field`] when there is none of that name.
+    pub fn field<'a>(&self, schema: &'a CollectionSchema) -> Result<&'a FieldSchema> {
+        let Some(name) = &self.anns_field else {
+            let mut fields = schema.vector_fields();
+            return match (fields.next(), fields.next()) {
+                (Some(field), None) => Ok(field),
+                (Some(_), Some(_)) => Err(Error::invalid_argument(
+                    "multiple anns_fields exist, please specify a anns_field in search_params",
+                )),
+                (None, _) => Err(Error::invalid_argument("anns_field not found in schema")),
+            };
+        };
+        let field = schema.field(name).map_err(|error| {
+            Error::not_found(
+                Subject::Field,
+                format!("failed to get field schema by name: fieldName({name}) not found"),
+            )
+            .caused_by(error)
+        })?;
+        if field.data_type.is_dense_vector() {
+            return Ok(field);
+        }
+        Err(Error::invalid_argument(format!(
+            "field {name} of type {} is not a vector field and cannot be searched",
+            field.data_type
+        )))
+    }
+
+    /// The metric of the search, which is that of the index.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the client asks for another one.
+    pub fn metric(&self, index: MetricType) -> Result<MetricType> {
+        match &self.metric_type {
+            Some(name) if !name.eq_ignore_ascii_case(index.name()) => {
+                Err(Error::invalid_argument("metric type not match: invalid parameter")
+                    .with("expected", index)
+                    .with("actual", name))
+            }
+            _ => Ok(index),
+        }
+    }
+
+    /// Checks that the bounds leave room for a score.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when no score can lie between them.
+    pub fn check_range(&self, metric: MetricType) -> Result<()> {
+        let (Some(radius), Some(inner)) = (self.radius, self.range_filter) else { return Ok(()) };
+        let (room, relation) = if metric.larger_is_nearer() {
+            (inner > radius, "greater")
+        } else {
+            (inner < radius, "less")
+        };
+        if room {
+            return Ok(());
+        }
+        Err(Error::invalid_argument(format!(
+            "range_filter({inner}) must be {relation} than radius({radius}) for metric type {metric}"
+        )))
+    }
+
+    /// Rounds a score as the client asked.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "a score is a float; so is its rounding")]
+    pub fn round(&self, score: f32) -> f32 {
+        match self.round_decimal {
+            Some(decimals) => {
+                let scale = 10_f64.powi(i32::from(decimals));
+                ((f64::from(score) * scale).round() / scale) as f32
+            }
+            None => score,
+        }
+    }
+}
+
+/// What a search request asks for that Pandion does not serve, in a fixed order.
+///
+/// # Errors
+/// `InvalidArgument` when a switch is neither true nor false.
+pub fn requested_features(request: &SearchRequest) -> Result<Vec<Feature>> {
+    let params = Params(&request.search_params);
+    let given = |keys: &[&str]| keys.iter().any(|key| params.text(key).is_some());
+    let asked = [
+        (Feature::GroupBy, given(&["group_by_field", "group_by_fields"])),
+        (Feature::OrderBy, given(&["order_by_fields"])),
+        (Feature::SearchIteratorV2, params.flag("search_iter_v2")?),
+        (Feature::FunctionScore, request.function_score.is_some()),
+        (Feature::FunctionChains, !request.function_chains.is_empty()),
+        (Feature::SearchAggregation, request.search_aggregation.is_some()),
+        (Feature::Highlighter, request.highlighter.is_some()),
+        (Feature::Namespace, request.namespace.is_some()),
+        (Feature::SubRequests, !request.sub_reqs.is_empty()),
+        (Feature::TimeFields, given(&["time_fields"])),
+        (Feature::Analyzer, given(&["analyzer_name"])),
+    ];
+    Ok(asked.into_iter().filter(|(_, asked)| *asked).map(|(feature, _)| feature).collect())
+}
+
+/// What a search request searches for.
+///
+/// # Errors
+/// `InvalidArgument` when it searches for nothing, for too much, or for keys that are not numbers.
+pub fn decode_search_input(request: &SearchRequest) -> Result<SearchInput> {
+    let ids = match &request.search_input {
+        Some(WireInput::PlaceholderGroup(group)) => return Ok(SearchInput::Vectors(group.clone())),
+        Some(WireInput::Ids(ids)) => ids,
+        None => {
+            return Err(Error::invalid_argument(
+                "nq [0] is invalid, the search names neither vectors nor ids",
+            ));
+        }
+    };
+    match &ids.id_field {
+        Some(IdField::IntId(ids)) => {
+            check_query_count(i64::try_from(ids.data.len()).unwrap_or(i64::MAX))?;
+            Ok(SearchInput::Ids(ids.data.clone()))
+        }
+        Some(IdField::StrId(_)) => Err(Error::invalid_argument(
+            "the primary key of an external collection is Int64, but the ids of the search are texts",
+        )),
+        None => check_query_count(0).map(|_| SearchInput::Ids(Vec::new())),
+    }
+}
+
+fn decode_window(params: Params<'_>, iterates: bool) -> Result<(usize, usize)> {
+    let limit = params
+        .integer("topk")?
+        .ok_or_else(|| Error::invalid_argument("topk not found in search_params"))?;
+    // An iterator may ask for pages larger than a search may be; it gets the largest there is.
+    let limit = if iterates { limit.min(SEARCH_WINDOW_MAX) } else { limit };
+    let limit_rows = check_window("topk", limit, 1, limit)?;
+    let offset = params.integer("offset")?.unwrap_or(0);
+    let offset_rows = check_window("offset", offset, 0, offset)?;
+    check_window("offset+topk", offset + limit, 1, offset + limit)?;
+    Ok((limit_rows, offset_rows))
+}
+
+/// Checks that `number` lies between `min` and the largest window.
+fn check_window(what: &str, number: i64, min: i64, shown: i64) -> Result<usize> {
+    usize::try_from(number).ok().filter(|_| (min..=SEARCH_WINDOW_MAX).contains(&number)).ok_or_else(
+        || {
+            Error::invalid_argument(format!(
+                "{what} [{shown}] is invalid, it should be in range [1, {SEARCH_WINDOW_MAX}], but \
+                 got {shown}"
+            ))
+        },
+    )
+}
+
+fn decode_round_decimal(params: Params<'_>) -> Result<Option<u8>> {
+    let Some(text) = params.text("round_decimal") else { return Ok(None) };
+    match text.parse::<i64>().map(u8::try_from) {
+        Ok(Ok(decimals)) if decimals <= 6 => Ok(Some(decimals)),
+        _ if text == "-1" => Ok(None),
+        _ => Err(Error::invalid_argument(format!(
+            "round_decimal [{text}] is invalid, should be -1 or an integer in range [0, 6]"
+        ))),
+    }
+}
+
+fn decode_index_params(params: Params<'_>) -> Result<Map<String, Value>> {
+    let Some(text) = params.text("params") else { return Ok(Map::new()) };
+    match serde_json::from_str(text) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(Value::Null) => Ok(Map::new()),
+        Ok(_) => Err(Error::invalid_argument(format!("params [{text}] is not a JSON object"))),
+        Err(error) => {
+            Err(Error::invalid_argument(format!("params [{text}] is not valid JSON"))
+                .caused_by(error))
+        }
+    }
+}
+
+/// Clients name the metric beside the parameters of the index, among them, or both.
+fn decode_metric(params: Params<'_>, index_params: &Map<String, Value>) -> Option<String> {
+    params
+        .text("metric_type")
+        .or_else(|| index_params.get("metric_type")?.as_str().filter(|name| !name.is_empty()))
+        .map(str::to_owned)
+}
+
+/// Clients name the bounds among the parameters of the index or beside them, as number or text.
+fn decode_bound(
+    params: Params<'_>,
+    index_params: &Map<String, Value>,
+    key: &str,
+) -> Result<Option<f64>> {
+    let (number, shown) = match index_params.get(key) {
+        Some(Value::Null) | None => match params.text(key) {
+            Some(text) => (text.parse().ok(), text.to_owned()),
+            None => return Ok(None),
+        },
+        Some(Value::String(text)) => (text.parse().ok(), text.clone()),
+        Some(value) => (value.as_f64(), value.to_string()),
+    };
+    number
+        .filter(|number: &f64| !number.is_nan())
+        .map(Some)
+        .ok_or_else(|| Error::invalid_argument(format!("{key} [{shown}] is not a number")))
+}
+
+fn decode_iterator(params: Params<'_>) -> Result<Option<SearchIterator>> {
+    if params.flag("search_iter_v2")? {
+        let last_bound = params
+            .text("search_iter_last_bound")
+            .map(|text| {
+                text.parse().map_err(|error| {
+                    Error::invalid_argument(format!("search_iter_last_bound [{text}] is invalid"))
+                        .caused_by(error)
+                })
+            })
+            .transpose()?;
+        return Ok(Some(SearchIterator::V2 {
+            batch_size: params.integer("search_iter_batch_size")?,
+            last_bound,
+            id: params.text("search_iter_id").map(str::to_owned),
+        }));
+    }
+    Ok(params.flag("iterator")?.then_some(SearchIterator::V1))
+}
+
+#[cfg(test)]
+mod tests;

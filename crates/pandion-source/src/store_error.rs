@@ -1,0 +1,259 @@
+//! What an error of an object store means for whoever asked.
+//!
+//! A store's own error texts hold request bodies, which may quote access keys and signatures. None
+//! of that is passed on: a message names the file or bucket, the HTTP status and the store's error
+//! code, and the cause that is kept is a digest of the same.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use object_store::Error as StoreError;
+use pandion_types::{Error, ErrorKind, Subject};
+
+use crate::http_connector::{BrokenListing, find_refusal};
+
+/// The longest text of a transport error that is passed on, in characters.
+const DETAIL_CHARS_MAX: usize = 200;
+
+/// What went wrong, as far as it can be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The object, folder or bucket does not exist.
+    NotFound,
+    /// The content is not the one asked for.
+    Changed,
+    /// The store does not let us.
+    Forbidden,
+    /// The store answered with a redirect.
+    Redirected,
+    /// The store finds the request wrong.
+    Refused,
+    /// It may work later.
+    Unavailable,
+    /// The task was aborted.
+    Cancelled,
+    /// The answer makes no sense.
+    Senseless,
+}
+
+/// A store's error, digested.
+#[derive(Debug)]
+pub(crate) struct StoreFailure {
+    pub(crate) failure: Failure,
+    detail: String,
+    /// A text of ours that is complete by itself.
+    message: Option<String>,
+}
+
+impl StoreFailure {
+    pub(crate) fn of(error: &StoreError) -> Self {
+        if let Some(refusal) = find_refusal(error) {
+            let message = Some(refusal.to_string());
+            return Self { failure: Failure::Forbidden, detail: "endpoint policy".into(), message };
+        }
+        let text = error.to_string();
+        let status = status_of(&text);
+        let code = code_of(&text);
+        let failure = classify(error, status, code);
+        let detail = match (status, code) {
+            (Some(status), Some(code)) => format!("HTTP {status}, {code}"),
+            (Some(status), None) => format!("HTTP {status}"),
+            (None, _) => innermost_text(error),
+        };
+        Self { failure, detail, message: None }
+    }
+
+    /// The error to report about `target`, which is `file <uri>` or `bucket <uri>`.
+    pub(crate) fn into_error(self, target: &str) -> Error {
+        let detail = &self.detail;
+        let (kind, message) = match self.failure {
+            Failure::NotFound => (ErrorKind::NotFound, format!("{target} not found ({detail})")),
+            Failure::Changed => {
+                (ErrorKind::Conflict, format!("{target} has changed; refresh the collection"))
+            }
+            Failure::Forbidden => (
+                ErrorKind::PermissionDenied,
+                self.message.clone().unwrap_or_else(|| {
+                    format!("access to {target} was denied by the store ({detail})")
+                }),
+            ),
+            Failure::Redirected => (
+                ErrorKind::InvalidArgument,
+                format!(
+                    "the store answered a request for {target} with a redirect, which is not \
+                     followed: check the endpoint and extfs.region ({detail})"
+                ),
+            ),
+            Failure::Refused => (
+                ErrorKind::InvalidArgument,
+                format!(
+                    "the store refused a request for {target}: check extfs.region, use_ssl and \
+                     use_virtual_host ({detail})"
+                ),
+            ),
+            Failure::Unavailable => (
+                ErrorKind::Unavailable,
+                format!("{target} cannot be reached now; retries were used up ({detail})"),
+            ),
+            Failure::Cancelled => {
+                (ErrorKind::Cancelled, format!("access to {target} was cancelled"))
+            }
+            Failure::Senseless => (
+                ErrorKind::Corrupt,
+                format!("the store's answer about {target} makes no sense ({detail})"),
+            ),
+        };
+        Error::new(kind, message).about(Subject::Source).caused_by(self)
+    }
+}
+
+impl fmt::Display for StoreFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.failure, self.detail)
+    }
+}
+
+impl StdError for StoreFailure {}
+
+fn classify(error: &StoreError, status: Option<u16>, code: Option<&str>) -> Failure {
+    match error {
+        StoreError::NotFound { .. } => Failure::NotFound,
+        StoreError::Precondition { .. } | StoreError::NotModified { .. } => Failure::Changed,
+        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+            Failure::Forbidden
+        }
+        StoreError::JoinError { .. } => Failure::Cancelled,
+        StoreError::NotSupported { .. } | StoreError::NotImplemented { .. } => Failure::Refused,
+        _ => match (status, code) {
+            (_, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
+                Failure::Forbidden
+            }
+            (Some(404), _) => Failure::NotFound,
+            (Some(412), _) => Failure::Changed,
+            (Some(401 | 403), _) => Failure::Forbidden,
+            (Some(408 | 429 | 500..), _) => Failure::Unavailable,
+            (Some(300..400), _) => Failure::Redirected,
+            (Some(400..500), _) => Failure::Refused,
+            // A page with status 200 that carries an error.
+            (Some(_), Some("SlowDown" | "InternalError")) => Failure::Unavailable,
+            _ => classify_without_status(error),
+        },
+    }
+}
+
+fn classify_without_status(error: &StoreError) -> Failure {
+    let mut current: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = current {
+        if error.is::<BrokenListing>() {
+            return Failure::Senseless;
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return match error.kind() {
+                io::ErrorKind::NotFound => Failure::NotFound,
+                io::ErrorKind::PermissionDenied => Failure::Forbidden,
+                _ => Failure::Unavailable,
+            };
+        }
+        if let Some(error) = error.downcast_ref::<reqwest::Error>()
+            && (error.is_timeout() || error.is_connect() || error.is_request() || error.is_body())
+        {
+            return Failure::Unavailable;
+        }
+        if error.is::<Error>() {
+            return Failure::Unavailable;
+        }
+        current = error.source();
+    }
+    if error.to_string().contains("Received redirect without LOCATION") {
+        return Failure::Redirected;
+    }
+    Failure::Senseless
+}
+
+/// The HTTP status in the text of the client's error; it has no other way out of there.
+fn status_of(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once("status code: ")?;
+    rest.get(..3)?.parse().ok()
+}
+
+/// The error code in a store's XML answer, if it looks like one.
+fn code_of(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    let fits = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    fits.then_some(code)
+}
+
+/// The text of the first cause, where no store has spoken: what the network or the operating
+/// system says holds no secret.
+fn innermost_text(error: &StoreError) -> String {
+    let mut innermost: &(dyn StdError + 'static) = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let text = innermost.to_string();
+    if text.contains('<') {
+        return "an answer that is not understood".to_owned();
+    }
+    text.chars().take(DETAIL_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> StoreError {
+        StoreError::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    fn status(status: &str, body: &str) -> String {
+        format!("Error performing GET http://h/b in 3ms - Server returned non-2xx status code: {status}: {body}")
+    }
+
+    #[test]
+    fn kinds_follow_status_and_code() {
+        let no_bucket = "<?xml?><Error><Code>NoSuchBucket</Code></Error>";
+        for (text, kind) in [
+            (status("404 Not Found", no_bucket), ErrorKind::NotFound),
+            (status("503 Service Unavailable", ""), ErrorKind::Unavailable),
+            (status("429 Too Many Requests", ""), ErrorKind::Unavailable),
+            (status("403 Forbidden", "<Code>AccessDenied</Code>"), ErrorKind::PermissionDenied),
+            (status("401 Unauthorized", ""), ErrorKind::PermissionDenied),
+            (status("400 Bad Request", "<Code>ExpiredToken</Code>"), ErrorKind::PermissionDenied),
+            (status("400 Bad Request", ""), ErrorKind::InvalidArgument),
+            (status("301 Moved Permanently", ""), ErrorKind::InvalidArgument),
+            (status("412 Precondition Failed", ""), ErrorKind::Conflict),
+            ("Content-Range header not present".to_owned(), ErrorKind::Corrupt),
+        ] {
+            let error = StoreFailure::of(&generic(&text)).into_error("bucket s3://h/b");
+            assert_eq!(error.kind(), kind, "{text}");
+            assert_eq!(error.subject(), Subject::Source);
+            assert!(error.message().contains("bucket s3://h/b"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_an_answer_but_its_code_is_passed_on() {
+        let body = "<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>CANARY\
+                    </AWSAccessKeyId><StringToSign>CANARY</StringToSign></Error>";
+        let error = StoreFailure::of(&generic(&status("403 Forbidden", body))).into_error("file f");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("CANARY"), "{shown}");
+        assert!(shown.contains("SignatureDoesNotMatch"), "{shown}");
+        let error = StoreFailure::of(&generic("<html>CANARY</html>")).into_error("file f");
+        assert!(!format!("{error:?}").contains("CANARY"), "{error:?}");
+    }
+
+    #[test]
+    fn errors_of_the_operating_system_keep_their_kind() {
+        for (io_kind, kind) in [
+            (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
+            (io::ErrorKind::ConnectionReset, ErrorKind::Unavailable),
+        ] {
+            let source = Box::new(io::Error::from(io_kind));
+            let error = StoreError::Generic { store: "x", source };
+            assert_eq!(StoreFailure::of(&error).into_error("file f").kind(), kind);
+        }
+    }
+}
