@@ -123,7 +123,6 @@ fn open(bytes: &Bytes) -> Result<Bytes> {
     }
     let packing = fields.get_u32_le();
     let length = fields.get_u64_le();
-    // Compared in constant time by blake3, which does no harm.
     let stored = <[u8; blake3::OUT_LEN]>::try_from(fields)
         .map_err(|error| Error::internal("the header ends with the checksum").caused_by(error))?;
     if checksum(&header[..CHECKSUM_AT], &payload) != stored {

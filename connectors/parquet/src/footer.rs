@@ -197,20 +197,4 @@ fn check_chunk(column: &ColumnChunkMetaData, rows: u64, size: u64) -> Result<(),
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn schemas_are_trees_of_bounded_depth() {
-        check_schema(&[2, 0, 1, 0]).unwrap();
-        check_schema(&[0]).unwrap();
-        check_schema(&[]).unwrap();
-        assert!(check_schema(&[1, 0, 0]).is_err(), "two trees");
-        assert!(check_schema(&[i64::from(i32::MAX), 0]).is_err());
-        assert!(check_schema(&[-1]).is_err());
-        let deep = [vec![1; 1000], vec![0]].concat();
-        assert_eq!(check_schema(&deep), Err("has a schema that nests too deep"));
-        let wide = [vec![1000], vec![0; 1000]].concat();
-        check_schema(&wide).unwrap();
-    }
-}
+mod tests;

@@ -523,6 +523,97 @@ fn skip_delta_blocks(
 mod tests {
     use super::*;
 
+    /// A header of a page of plain data, as thrift writes it.
+    fn header(uncompressed: usize, compressed: usize, values: usize) -> Vec<u8> {
+        let number = |value: usize, out: &mut Vec<u8>| {
+            let mut rest = value << 1;
+            while rest >= 0x80 {
+                out.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+                rest >>= 7;
+            }
+            out.push(u8::try_from(rest).unwrap());
+        };
+        let mut bytes = vec![0x15, 0x00, 0x15];
+        number(uncompressed, &mut bytes);
+        bytes.push(0x15);
+        number(compressed, &mut bytes);
+        bytes.extend([0x2c, 0x15]);
+        number(values, &mut bytes);
+        bytes.extend([0x15, 0x00, 0x15, 0x06, 0x15, 0x06, 0x00, 0x00]);
+        bytes
+    }
+
+    fn column(codec: Compression) -> ColumnChunkMetaData {
+        let column = parquet::schema::types::Type::primitive_type_builder("c", Type::INT32)
+            .with_repetition(parquet::basic::Repetition::REQUIRED)
+            .build()
+            .unwrap();
+        let path = parquet::schema::types::ColumnPath::from("c");
+        let descriptor =
+            parquet::schema::types::ColumnDescriptor::new(Arc::new(column), 0, 0, path);
+        ColumnChunkMetaData::builder(Arc::new(descriptor)).set_compression(codec).build().unwrap()
+    }
+
+    fn first(bytes: &[u8], codec: Compression) -> Result<PageAt, Malformed> {
+        Pages::new(bytes, &column(codec)).next().unwrap()
+    }
+
+    #[test]
+    fn sizes_that_no_codec_makes_are_refused() {
+        let page = |uncompressed, compressed| [header(uncompressed, compressed, 3), vec![0; 100]];
+        let snappy = |uncompressed| first(&page(uncompressed, 100).concat(), Compression::SNAPPY);
+        assert_eq!(snappy(5000).unwrap().header.uncompressed, 5000);
+        let grown = snappy(1 << 20).unwrap_err();
+        assert_eq!(grown.what, "has a page that claims to grow more than its codec allows");
+        let huge = first(&page(1 << 31, 100).concat(), Compression::UNCOMPRESSED).unwrap_err();
+        assert!(huge.what == "holds a number of over 32 bits" || huge.what.contains("1 GiB"));
+        let over = first(&page(101, 101).concat(), Compression::UNCOMPRESSED).unwrap_err();
+        assert_eq!(over.what, "has a page that reaches over its end");
+    }
+
+    #[test]
+    fn pages_that_grow_beyond_what_they_say_are_cut_off() {
+        use std::io::Write;
+        let place = || "here".to_owned();
+        let zeros = vec![0; 1 << 22];
+        let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        zipped.write_all(&zeros).unwrap();
+        let zipped = zipped.finish().unwrap();
+        let codec = Compression::GZIP(parquet::basic::GzipLevel::default());
+        for (claimed, sound) in [(zeros.len(), true), (10_000, false), (zeros.len() + 1, false)] {
+            let bytes = Bytes::from([header(claimed, zipped.len(), 3), zipped.clone()].concat());
+            let page = first(&bytes, codec).unwrap();
+            let content = decompress(&page, &bytes, &column(codec), &place);
+            assert_eq!(content.is_ok(), sound, "{claimed}");
+            assert_eq!(verify(&bytes, 0, &column(codec), &place).is_ok(), sound);
+        }
+    }
+
+    #[test]
+    fn a_checksum_that_is_there_is_compared() {
+        let body = [1_u8, 2, 3, 4];
+        let plain = header(4, 4, 1);
+        let page = |crc: u32| {
+            let mut zigzag = u64::from(crc.cast_signed().unsigned_abs()) << 1;
+            if crc.cast_signed() < 0 {
+                zigzag -= 1;
+            }
+            let mut checksum = vec![0x15];
+            while zigzag >= 0x80 {
+                checksum.push(u8::try_from(zigzag & 0x7f).unwrap() | 0x80);
+                zigzag >>= 7;
+            }
+            checksum.push(u8::try_from(zigzag).unwrap());
+            // The checksum is field 4, so that the next field is one further instead of two.
+            let (sizes, rest) = plain.split_at(6);
+            [sizes, &checksum, &[0x1c], &rest[1..], &body].concat()
+        };
+        let crc = crc32fast::hash(&body);
+        first(&page(crc), Compression::UNCOMPRESSED).unwrap();
+        let wrong = first(&page(crc ^ 1), Compression::UNCOMPRESSED).unwrap_err();
+        assert_eq!(wrong.what, "has a page with a wrong checksum");
+    }
+
     #[test]
     fn counts_inside_delta_encoded_strings_are_bounded() {
         let header = |encoding| PageHeader {

@@ -263,3 +263,6 @@ impl<'a> Plan<'a> {
             .map_err(|error| Error::internal("an empty batch failed").caused_by(error))
     }
 }
+
+#[cfg(test)]
+mod tests;

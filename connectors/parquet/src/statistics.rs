@@ -209,3 +209,6 @@ fn timestamps(values: &ValueStatistics<i64>, arrow_type: &ArrowType) -> Bounds {
         values.max_opt().and_then(|&value| micros(value, true)).map(StatValue::Int),
     )
 }
+
+#[cfg(test)]
+mod tests;

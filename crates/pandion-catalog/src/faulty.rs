@@ -19,7 +19,6 @@ use object_store::{
 /// When a write fails. Writes are creations and deletions, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    Never,
     /// The store fails the write and has not done it.
     Before(usize),
     /// The store fails the write but has done it.

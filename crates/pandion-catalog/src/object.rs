@@ -10,6 +10,7 @@
 //! checkpoint is not above it: as long as that holds, the object has never been deleted.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -35,10 +36,17 @@ const CONCURRENT_READS: usize = 16;
 /// A [`Metastore`] over any object store that can create an object without overwriting one.
 ///
 /// It keeps nothing in memory: any number of them, in any number of processes, may stand over one
-/// store.
-#[derive(Debug)]
+/// store. A commit is as durable as an object that the store has acknowledged, so a local directory
+/// needs a store that syncs file and directory.
 pub struct ObjectMetastore {
     store: Arc<dyn ObjectStore>,
+}
+
+impl fmt::Debug for ObjectMetastore {
+    /// The store's name only: its own `Debug` may show what it holds, and how it is reached.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectMetastore({})", self.store)
+    }
 }
 
 impl ObjectMetastore {
@@ -176,8 +184,8 @@ impl ObjectMetastore {
             Err(_missing) => false,
         };
         match commits {
-            Ok(commits) if whole => return Ok(Some(History { checkpoint, commits })),
-            _ if self.versions(CHECKPOINTS, Version::EMPTY).await? != versions => return Ok(None),
+            Ok(commits) if whole => Ok(Some(History { checkpoint, commits })),
+            _ if self.versions(CHECKPOINTS, Version::EMPTY).await? != versions => Ok(None),
             Ok(_) => Err(damage.unwrap_or_else(|| missing(base))),
             Err(version) => Err(damage.unwrap_or_else(|| missing(version))),
         }
@@ -207,8 +215,14 @@ impl ObjectMetastore {
         let mut newest = versions.iter().rev().copied();
         let (Some(first), Some(second)) = (newest.next(), newest.next()) else { return Ok(()) };
         for version in [first, second] {
-            if self.read_checkpoint(version).await?.is_none() {
-                return Ok(());
+            match self.read_checkpoint(version).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::warn!(%error, "nothing is deleted beside a damaged checkpoint");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             }
         }
         let commits = self.versions(LOG, Version::EMPTY).await?;

@@ -274,16 +274,18 @@ mod tests {
         let mut builder = VectorBlockBuilder::new(TWO_BYTES, 7).unwrap();
         builder.push_raw(&[1, 2, 3, 4]).unwrap();
         builder.push_null().unwrap();
-        builder.append_bytes_with(3, |tail| {
+        let filled = builder.append_bytes_with(3, |tail| {
             assert_eq!(tail, [0, 0, 0]);
             tail.copy_from_slice(&[5, 6, 7]);
             Ok(())
         });
+        filled.unwrap();
         assert_eq!((builder.rows_filled(), builder.rows_left()), (4, 3));
-        builder.append_bytes_with(1, |tail| {
+        let filled = builder.append_bytes_with(1, |tail| {
             tail[0] = 8;
             Ok(())
         });
+        filled.unwrap();
         builder.push_nulls(2).unwrap();
         let block = builder.finish().unwrap();
         assert_eq!(block.bytes(), [1, 2, 3, 4, 0, 0, 5, 6, 7, 8, 0, 0, 0, 0]);
@@ -328,7 +330,10 @@ mod tests {
         let error = new(VectorElement::Float32, 4, 1 << 32).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         let empty = new(VectorElement::Bit, DIM_MAX_BITS, 0).unwrap().finish().unwrap();
-        assert_eq!((empty.rows(), empty.bytes(), empty.first_non_finite()), (0, [].as_slice(), None));
+        assert_eq!(
+            (empty.rows(), empty.bytes(), empty.first_non_finite()),
+            (0, [].as_slice(), None)
+        );
     }
 
     #[test]

@@ -9,18 +9,15 @@ use bytemuck::Pod;
 use pandion_types::{Error, MetricType, Result, VectorElement};
 
 use crate::aligned::AlignedBytes;
-use crate::kernels::{Ahead, PairFn, PairKernels, RowSet, query_stride};
+use crate::kernels::{Ahead, PairFn, PairKernels, RowSet, TILE_ROWS_MAX, query_stride};
 use crate::{Bitmap, PreparedQueries, TopK, VectorBlock};
-
-/// Rows scored at a time, at most: what one selection word holds.
-const TILE_ROWS_MAX: usize = 64;
 
 /// Bytes of rows scored at a time, about: small enough to stay in the first-level cache while
 /// the queries go over them.
 const TILE_BYTES: usize = 32 * 1024;
 
 /// Queries whose scores of one tile are held at a time.
-const TILE_QUERIES: usize = 64;
+const TILE_QUERIES: usize = 16;
 
 /// Queries that the kernels take at a time. When there are more, rows of narrow types are widened
 /// once for all of them.
@@ -191,9 +188,8 @@ impl<'a> Scorer<'a> {
         let inverse_norms = [0.0; TILE_ROWS_MAX];
         let mut scorer = Self { queries, block, widened: None, inverse_norms, scores };
         if narrow && queries.len() > STRIP_QUERIES {
-            scorer.widened = Some(AlignedBytes::with_capacity(
-                scorer.tile_rows() * queries.padded_bytes(),
-            )?);
+            scorer.widened =
+                Some(AlignedBytes::with_capacity(scorer.tile_rows() * queries.padded_bytes())?);
         }
         Ok(scorer)
     }

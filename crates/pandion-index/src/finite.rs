@@ -3,33 +3,37 @@
 //! It works on the bit patterns: a component is finite unless its exponent is all ones. It does
 //! not say which of infinity and NaN it found.
 
-use bytemuck::AnyBitPattern;
+use std::ops::BitAnd;
+
 use pandion_types::VectorElement;
 
-/// Components looked at between two decisions whether to go on. Without a branch inside, the
-/// compiler turns the inner loop into vector code.
-const STRIDE: usize = 4096;
+use crate::kernels::{AnyFn, Kernels};
+
+/// Components looked at together before the place is looked for.
+const STRIDE: usize = 64 * 1024;
 
 /// The index of the first component that is infinite or not a number. `bytes` are whole,
 /// naturally aligned components.
 pub(crate) fn first_non_finite(element: VectorElement, bytes: &[u8]) -> Option<usize> {
+    let kernels = Kernels::detect();
     match element {
-        VectorElement::Float32 => find(bytes, |bits: u32| bits & 0x7F80_0000 == 0x7F80_0000),
-        VectorElement::Float16 => find(bytes, |bits: u16| bits & 0x7C00 == 0x7C00),
-        VectorElement::BFloat16 => find(bytes, |bits: u16| bits & 0x7F80 == 0x7F80),
+        VectorElement::Float32 => {
+            find(kernels.any_has_32, bytemuck::cast_slice(bytes), 0x7F80_0000)
+        }
+        VectorElement::Float16 => find(kernels.any_has_16, bytemuck::cast_slice(bytes), 0x7C00),
+        VectorElement::BFloat16 => find(kernels.any_has_16, bytemuck::cast_slice(bytes), 0x7F80),
         VectorElement::Int8 | VectorElement::Bit => None,
     }
 }
 
-fn find<T: AnyBitPattern>(bytes: &[u8], is_bad: impl Fn(T) -> bool) -> Option<usize> {
-    let components: &[T] = bytemuck::cast_slice(bytes);
-    components.chunks(STRIDE).enumerate().find_map(|(at, chunk)| {
-        let any = chunk.iter().fold(false, |any, &bits| any | is_bad(bits));
-        if !any {
-            return None;
-        }
-        chunk.iter().position(|&bits| is_bad(bits)).map(|within| at * STRIDE + within)
-    })
+fn find<T>(any_has: AnyFn<T>, components: &[T], exponent: T) -> Option<usize>
+where
+    T: Copy + PartialEq + BitAnd<Output = T>,
+{
+    let mut parts = components.chunks(STRIDE).enumerate();
+    let (at, part) = parts.find(|(_, part)| any_has(part, exponent))?;
+    let within = part.iter().position(|&component| component & exponent == exponent)?;
+    Some(at * STRIDE + within)
 }
 
 #[cfg(test)]
@@ -38,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    fn check<T: bytemuck::NoUninit + AnyBitPattern>(element: VectorElement, good: &[T], bad: &[T]) {
+    fn check<T: bytemuck::NoUninit>(element: VectorElement, good: &[T], bad: &[T]) {
         for len in [1, 7, STRIDE - 1, STRIDE, STRIDE + 1, 3 * STRIDE + 5] {
             let mut values: Vec<T> = good.iter().copied().cycle().take(len).collect();
             assert_eq!(first_non_finite(element, bytemuck::cast_slice(&values)), None);

@@ -11,9 +11,7 @@ use rayon::prelude::{
     IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
 };
 
-use crate::{
-    Hit, PreparedQueries, ScoreRange, SearchCounters, SearchPart, TopK, search_exact,
-};
+use crate::{Hit, PreparedQueries, ScoreRange, SearchCounters, SearchPart, TopK, search_exact};
 
 /// Bytes of vectors that a thread takes at a time, at most: long enough that taking costs nothing,
 /// short enough that threads finish together and a cancellation is noticed soon.
@@ -76,7 +74,7 @@ pub fn search_parallel(
     for (others, more) in partial {
         counters += more;
         let pairs = collectors.par_iter_mut().zip(others);
-        pairs.for_each(|(collector, other)| collector.merge(other));
+        pairs.for_each(|(collector, other)| collector.merge(&other));
     }
     let hits = if workers == 1 {
         collectors.into_iter().map(TopK::into_sorted).collect()

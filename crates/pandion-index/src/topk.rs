@@ -116,8 +116,8 @@ impl TopK {
         }
     }
 
-    /// Takes over what another collector of the same metric, k and range has kept.
-    pub fn merge(&mut self, other: Self) {
+    /// Shows what another collector of the same metric, k and range has kept.
+    pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!((self.larger_is_nearer, self.k), (other.larger_is_nearer, other.k));
         for candidate in &other.candidates {
             self.push(candidate.key, other.to_score(candidate.cost));
@@ -231,7 +231,7 @@ mod tests {
             let mut other = merged.clone();
             right.iter().for_each(|&(key, score)| merged.push(key, score));
             left.iter().for_each(|&(key, score)| other.push(key, score));
-            merged.merge(other);
+            merged.merge(&other);
             let merged: Vec<_> =
                 merged.into_sorted().iter().map(|hit| (hit.key, hit.score)).collect();
             prop_assert_eq!(merged, sorted);

@@ -34,8 +34,8 @@ impl ManifestStore {
         let path =
             format!("manifests/{}/{:020}-{short}.manifest", manifest.collection, manifest.version.0);
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let put = self.store.put_opts(&Path::from(path.as_str()), PutPayload::from(bytes), options);
-        match put.await {
+        let location = Path::from(path.as_str());
+        match self.store.put_opts(&location, PutPayload::from(bytes), options).await {
             // The same content under the same name: an earlier attempt got this far.
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
             Err(error) => {

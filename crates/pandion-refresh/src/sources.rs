@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pandion_catalog::SourceBinding;
 use pandion_connector_parquet::ParquetConnector;
-use pandion_connector_s3::open_s3;
+use pandion_connector_s3::open_s3_root;
 use pandion_source::{
     Connector, EndpointPolicy, ExternalSpec, LocalRoots, Scheme, SourceRoot, SourceSecrets,
     SourceUri, open_local,
@@ -88,6 +88,6 @@ impl SourceOpener {
         if uri.scheme() == Scheme::File {
             return open_local(uri, &self.roots);
         }
-        open_s3(uri, spec, secrets, &self.policy).await
+        open_s3_root(uri, spec, secrets, &self.policy).await
     }
 }

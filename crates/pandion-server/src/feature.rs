@@ -7,7 +7,7 @@ use pandion_types::Error;
 
 /// A capability of the Milvus API that Pandion does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Feature {
+pub(crate) enum Feature {
     /// Grouping of hits or rows: `group_by_field`, `group_by_fields`, `group_size`.
     GroupBy,
     /// Order by other fields: `order_by_fields`.
@@ -38,7 +38,7 @@ pub enum Feature {
 impl Feature {
     /// The `Unsupported` error that names the feature as the client wrote it.
     #[must_use]
-    pub fn refusal(self) -> Error {
+    pub(crate) fn refusal(self) -> Error {
         let (parameter, what) = match self {
             Self::GroupBy => ("group_by_field", "grouping"),
             Self::OrderBy => ("order_by_fields", "ordering by fields"),

@@ -36,7 +36,11 @@ use pandion_types::{DataType, Error, FieldSchema, Result, RowId, VectorElement, 
 /// `Internal` when the column is not in the canonical Arrow type of the field, or lacks a value
 /// though the field is not nullable; `Corrupt` for a point in time that no calendar can write and
 /// for an array value that holds a null.
-pub fn encode_column(field: &FieldSchema, column: &ArrayRef, timezone: Tz) -> Result<FieldData> {
+pub(crate) fn encode_column(
+    field: &FieldSchema,
+    column: &ArrayRef,
+    timezone: Tz,
+) -> Result<FieldData> {
     if !field.nullable && column.null_count() > 0 {
         return Err(Error::internal(format!(
             "field {} is not nullable, but the column lacks values",
@@ -67,14 +71,14 @@ pub fn encode_column(field: &FieldSchema, column: &ArrayRef, timezone: Tz) -> Re
 
 /// Encodes the primary keys of the hits of a search.
 #[must_use]
-pub fn encode_row_ids(rows: impl IntoIterator<Item = RowId>) -> IDs {
+pub(crate) fn encode_row_ids(rows: impl IntoIterator<Item = RowId>) -> IDs {
     let data = rows.into_iter().map(RowId::get).collect();
     IDs { id_field: Some(IdField::IntId(LongArray { data })) }
 }
 
 /// Encodes the answer to `count(*)`: one row of one column, named as the caller wrote it.
 #[must_use]
-pub fn encode_count(name: &str, count: i64) -> FieldData {
+pub(crate) fn encode_count(name: &str, count: i64) -> FieldData {
     FieldData {
         r#type: WireType::Int64.into(),
         field_name: name.to_owned(),
@@ -194,7 +198,7 @@ fn times(field: &FieldSchema, column: &ArrayRef, timezone: Tz) -> Result<Vec<Str
 ///
 /// # Errors
 /// `Corrupt` when the year is outside what a calendar can hold.
-pub fn format_time(micros: i64, timezone: Tz) -> Result<String> {
+pub(crate) fn format_time(micros: i64, timezone: Tz) -> Result<String> {
     let utc: DateTime<Utc> = DateTime::from_timestamp_micros(micros).ok_or_else(|| {
         Error::corrupt(format!("{micros} microseconds since 1970 is no point in time"))
     })?;

@@ -86,7 +86,7 @@ impl Door {
         name: &str,
     ) -> Result<Arc<Collection>> {
         let state = self.node.catalog().state();
-        let collection = state.collection(caller.database_of(database), name)?;
+        let collection = Arc::clone(state.collection(caller.database_of(database), name)?);
         self.authorize(caller, Action::Describe, Resource::Collection(&collection))?;
         Ok(collection)
     }
@@ -94,7 +94,7 @@ impl Door {
     /// As [`Self::collection`], for requests that name it by number.
     pub(crate) fn collection_by_id(&self, caller: &Caller, id: i64) -> Result<Arc<Collection>> {
         let state = self.node.catalog().state();
-        let collection = state.collection_by_id(CollectionId(id))?;
+        let collection = Arc::clone(state.collection_by_id(CollectionId(id))?);
         self.authorize(caller, Action::Describe, Resource::Collection(&collection))?;
         Ok(collection)
     }

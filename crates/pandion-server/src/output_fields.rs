@@ -8,7 +8,7 @@ use crate::feature::Feature;
 
 /// What a query returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum QueryOutput {
+pub(crate) enum QueryOutput {
     /// The values of these fields, the primary key among them.
     Fields(Vec<FieldSchema>),
     /// The number of rows, in a column of this name.
@@ -17,17 +17,16 @@ pub enum QueryOutput {
 
 /// An aggregate, as it may stand among the output fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aggregate<'a> {
+pub(crate) struct Aggregate<'a> {
     /// What is computed.
-    pub function: AggregateFunction,
+    pub(crate) function: AggregateFunction,
     /// The field; `None` for `*`.
-    pub field: Option<&'a str>,
+    pub(crate) field: Option<&'a str>,
 }
 
 /// The functions that Milvus's queries know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the documentation")]
-pub enum AggregateFunction {
+pub(crate) enum AggregateFunction {
     Count,
     Sum,
     Avg,
@@ -41,7 +40,7 @@ pub enum AggregateFunction {
 /// # Errors
 /// `InvalidArgument` for a name that is no field and for an aggregate that does not exist;
 /// `Unsupported` for aggregates other than a single `count(*)`.
-pub fn query_output(schema: &CollectionSchema, names: &[String]) -> Result<QueryOutput> {
+pub(crate) fn query_output(schema: &CollectionSchema, names: &[String]) -> Result<QueryOutput> {
     let mut aggregates = names.iter().filter_map(|name| parse_aggregate(name));
     if let Some(aggregate) = aggregates.next() {
         check_aggregate(schema, aggregate)?;
@@ -66,7 +65,10 @@ pub fn query_output(schema: &CollectionSchema, names: &[String]) -> Result<Query
 ///
 /// # Errors
 /// `InvalidArgument` for a name that is no field, and for an aggregate.
-pub fn search_output(schema: &CollectionSchema, names: &[String]) -> Result<Vec<FieldSchema>> {
+pub(crate) fn search_output(
+    schema: &CollectionSchema,
+    names: &[String],
+) -> Result<Vec<FieldSchema>> {
     if let Some(name) = names.iter().find(|name| parse_aggregate(name).is_some()) {
         return Err(Error::invalid_argument(format!(
             "aggregation {name} is not allowed in the output fields of a search"
@@ -77,7 +79,7 @@ pub fn search_output(schema: &CollectionSchema, names: &[String]) -> Result<Vec<
 
 /// The aggregate that an output field is, if it is one: `count(*)`, `SUM( price )`.
 #[must_use]
-pub fn parse_aggregate(text: &str) -> Option<Aggregate<'_>> {
+pub(crate) fn parse_aggregate(text: &str) -> Option<Aggregate<'_>> {
     let (name, rest) = text.trim().split_once('(')?;
     let argument = rest.strip_suffix(')')?.trim();
     let function = match name.trim_end().to_ascii_lowercase().as_str() {
@@ -176,7 +178,7 @@ mod tests {
     fn query_always_returns_the_key() {
         let check = |list: &[&str], expected: &[&str]| match query(list).unwrap() {
             QueryOutput::Fields(fields) => assert_eq!(names(&fields), expected),
-            other => panic!("{other:?}"),
+            QueryOutput::Count(name) => panic!("{name} is not a list of fields"),
         };
         check(&["*"], &["__virtual_pk__", "price", "v"]);
         check(&["price"], &["price", "__virtual_pk__"]);

@@ -9,12 +9,12 @@ use pandion_types::{Error, Result};
 
 /// A list of parameters of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Params<'a>(pub &'a [KeyValuePair]);
+pub(crate) struct Params<'a>(pub(crate) &'a [KeyValuePair]);
 
 impl<'a> Params<'a> {
     /// The first value of `key`; an empty one counts as none, because some clients send every key.
     #[must_use]
-    pub fn text(self, key: &str) -> Option<&'a str> {
+    pub(crate) fn text(self, key: &str) -> Option<&'a str> {
         let pair = self.0.iter().find(|pair| pair.key == key)?;
         Some(pair.value.as_str()).filter(|value| !value.is_empty())
     }
@@ -23,7 +23,7 @@ impl<'a> Params<'a> {
     ///
     /// # Errors
     /// `InvalidArgument` when it is none.
-    pub fn integer(self, key: &str) -> Result<Option<i64>> {
+    pub(crate) fn integer(self, key: &str) -> Result<Option<i64>> {
         let Some(text) = self.text(key) else { return Ok(None) };
         text.parse().map(Some).map_err(|error| {
             Error::invalid_argument(format!("{key} [{text}] is invalid")).caused_by(error)
@@ -34,7 +34,7 @@ impl<'a> Params<'a> {
     ///
     /// # Errors
     /// `InvalidArgument` when it is none.
-    pub fn flag(self, key: &str) -> Result<bool> {
+    pub(crate) fn flag(self, key: &str) -> Result<bool> {
         match self.text(key) {
             None => Ok(false),
             Some("1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(true),
@@ -49,7 +49,7 @@ impl<'a> Params<'a> {
     ///
     /// # Errors
     /// `InvalidArgument` when no zone has that name.
-    pub fn timezone(self) -> Result<Option<Tz>> {
+    pub(crate) fn timezone(self) -> Result<Option<Tz>> {
         self.text("timezone").map(parse_timezone).transpose()
     }
 }
@@ -58,7 +58,7 @@ impl<'a> Params<'a> {
 ///
 /// # Errors
 /// `InvalidArgument` when there is none.
-pub fn parse_timezone(name: &str) -> Result<Tz> {
+pub(crate) fn parse_timezone(name: &str) -> Result<Tz> {
     name.parse().map_err(|error| {
         Error::invalid_argument(format!("unknown or invalid IANA Time Zone ID: {name}"))
             .caused_by(error)

@@ -1,26 +1,25 @@
 //! The query vectors of a search: from the wire to bytes that an index can read.
 //!
-//! Counts, types and widths are checked here, and that every component is a finite number, so that
-//! no later layer has to expect a malformed query. Vectors are not normalised and not converted.
+//! Counts, types and widths are checked here, so that no later layer has to expect a malformed
+//! query. The components themselves are not looked at, normalised or converted.
 
 use bytes::Bytes;
-use half::{bf16, f16};
 use pandion_proto::common::{PlaceholderGroup, PlaceholderType, PlaceholderValue};
-use pandion_types::{DataType, Error, FieldSchema, Result, VectorElement, VectorType};
+use pandion_types::{DataType, Error, FieldSchema, Result, VectorType};
 use prost::Message as _;
 
 /// The most query vectors that one request may bring.
-pub const QUERY_VECTORS_MAX: usize = 16_384;
+pub(crate) const QUERY_VECTORS_MAX: usize = 16_384;
 
 /// The query vectors of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueryVectors {
+pub(crate) struct QueryVectors {
     /// Element and dimension, those of the searched field.
-    pub vector_type: VectorType,
+    pub(crate) vector_type: VectorType,
     /// Number of vectors, at least 1.
-    pub count: usize,
+    pub(crate) count: usize,
     /// The vectors back to back, little endian: `count * vector_type.bytes()` bytes.
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
 }
 
 /// Decodes the serialized `PlaceholderGroup` of a search on `field`.
@@ -31,7 +30,11 @@ pub struct QueryVectors {
 /// `InvalidArgument` when the bytes are no placeholder group, when the number of vectors is wrong,
 /// or when they are not of the field's type and dimension; `Unsupported` for searches by text and by
 /// lists of vectors.
-pub fn decode_query_vectors(field: &FieldSchema, nq: i64, group: &Bytes) -> Result<QueryVectors> {
+pub(crate) fn decode_query_vectors(
+    field: &FieldSchema,
+    nq: i64,
+    group: &Bytes,
+) -> Result<QueryVectors> {
     let vector_type = field.vector_type().ok_or_else(|| {
         Error::invalid_argument(format!("field {} is not a dense vector field", field.name))
     })?;
@@ -51,7 +54,6 @@ pub fn decode_query_vectors(field: &FieldSchema, nq: i64, group: &Bytes) -> Resu
                 value.len()
             )));
         }
-        check_finite(vector_type.element, value)?;
         data.extend_from_slice(value);
     }
     Ok(QueryVectors { vector_type, count, data })
@@ -61,7 +63,7 @@ pub fn decode_query_vectors(field: &FieldSchema, nq: i64, group: &Bytes) -> Resu
 ///
 /// # Errors
 /// `InvalidArgument` when there are none or too many.
-pub fn check_query_count(nq: i64) -> Result<usize> {
+pub(crate) fn check_query_count(nq: i64) -> Result<usize> {
     usize::try_from(nq).ok().filter(|count| (1..=QUERY_VECTORS_MAX).contains(count)).ok_or_else(
         || {
             Error::invalid_argument(format!(
@@ -143,32 +145,6 @@ fn check_type(field: &FieldSchema, placeholder: &PlaceholderValue) -> Result<()>
         "vector type must be the same, field {} - type {}, search info type {actual}",
         field.name, field.data_type
     )))
-}
-
-/// A component that is no number has no distance to anything.
-fn check_finite(element: VectorElement, value: &[u8]) -> Result<()> {
-    let finite = match element {
-        VectorElement::Float32 => value
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .all(|component| f32::from_le_bytes(*component).is_finite()),
-        VectorElement::Float16 => value
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .all(|component| f16::from_le_bytes(*component).is_finite()),
-        VectorElement::BFloat16 => value
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .all(|component| bf16::from_le_bytes(*component).is_finite()),
-        VectorElement::Int8 | VectorElement::Bit => true,
-    };
-    if finite {
-        return Ok(());
-    }
-    Err(Error::invalid_argument("a query vector holds a component that is not a finite number"))
 }
 
 #[cfg(test)]
@@ -272,15 +248,6 @@ mod tests {
         assert_eq!(refusal(&field, 1, &text).0, ErrorKind::Unsupported);
         let lists = group(PlaceholderType::EmbListFloatVector, &[&floats(&[1.0, 2.0])]);
         assert_eq!(refusal(&field, 1, &lists).0, ErrorKind::Unsupported);
-    }
-
-    #[test]
-    fn components_must_be_finite() {
-        let field = field(DataType::FloatVector, 2);
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let group = group(PlaceholderType::FloatVector, &[&floats(&[1.0, bad])]);
-            assert!(refusal(&field, 1, &group).1.contains("not a finite number"));
-        }
     }
 
     #[test]

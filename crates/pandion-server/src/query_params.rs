@@ -11,32 +11,32 @@ use crate::feature::Feature;
 use crate::params::Params;
 
 /// The largest offset and limit of a query together.
-pub const QUERY_WINDOW_MAX: i64 = 16_384;
+pub(crate) const QUERY_WINDOW_MAX: i64 = 16_384;
 
 /// The parameters of one query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueryParams {
+pub(crate) struct QueryParams {
     /// At most so many rows; `None` for all.
-    pub limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
     /// Matching rows to leave out first; 0 without a limit.
-    pub offset: usize,
+    pub(crate) offset: usize,
     /// Whether the query is one page of an iterator.
-    pub iterator: bool,
+    pub(crate) iterator: bool,
     /// Whether fewer rows than asked for will do.
-    pub reduce_stop_for_best: bool,
+    pub(crate) reduce_stop_for_best: bool,
     /// The collection that an iterator began with.
-    pub collection_id: Option<i64>,
+    pub(crate) collection_id: Option<i64>,
     /// Zone in which points in time are returned.
-    pub timezone: Option<Tz>,
+    pub(crate) timezone: Option<Tz>,
     /// What is asked for and not served, in a fixed order.
-    pub features: Vec<Feature>,
+    pub(crate) features: Vec<Feature>,
 }
 
 /// Parses the parameters of a query.
 ///
 /// # Errors
 /// `InvalidArgument` that names the parameter.
-pub fn decode_query_params(request: &QueryRequest) -> Result<QueryParams> {
+pub(crate) fn decode_query_params(request: &QueryRequest) -> Result<QueryParams> {
     let params = Params(&request.query_params);
     let limit = params.integer("limit")?;
     let offset = params.integer("offset")?.unwrap_or(0);
@@ -71,7 +71,7 @@ impl QueryParams {
     ///
     /// # Errors
     /// `InvalidArgument` for a count of one page, and for all rows of a collection.
-    pub fn check_use(&self, filtered: bool, counts: bool) -> Result<()> {
+    pub(crate) fn check_use(&self, filtered: bool, counts: bool) -> Result<()> {
         if counts && self.limit.is_some() {
             return Err(Error::invalid_argument("count entities with pagination is not allowed"));
         }

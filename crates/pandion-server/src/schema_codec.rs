@@ -26,7 +26,7 @@ const FIRST_FIELD_ID: i64 = 100;
 /// # Errors
 /// `InvalidArgument` when the bytes are no schema or the schema breaks a rule; `Unsupported` when it
 /// asks for something that external collections do not have, or describes an ordinary collection.
-pub fn decode_collection_schema(collection: &str, bytes: &[u8]) -> Result<CollectionSchema> {
+pub(crate) fn decode_collection_schema(collection: &str, bytes: &[u8]) -> Result<CollectionSchema> {
     let wire = schema::CollectionSchema::decode(bytes).map_err(|error| {
         Error::invalid_argument(format!("the schema of collection {collection} is malformed"))
             .caused_by(error)
@@ -51,50 +51,12 @@ pub fn decode_collection_schema(collection: &str, bytes: &[u8]) -> Result<Collec
     })
 }
 
-/// Decodes the field of an `AddCollectionField` request for a collection with this schema. The new
-/// field gets the next number.
-///
-/// # Errors
-/// As [`decode_collection_schema`], and when the field has no mapping, is not nullable, or has a
-/// name that is taken.
-pub fn decode_added_field(
-    collection: &str,
-    current: &CollectionSchema,
-    bytes: &[u8],
-) -> Result<FieldSchema> {
-    let wire = schema::FieldSchema::decode(bytes).map_err(|error| {
-        Error::invalid_argument(format!("the field to add to {collection} is malformed"))
-            .caused_by(error)
-    })?;
-    check_field_name(&wire.name)?;
-    if wire.external_field.is_empty() {
-        return Err(Error::invalid_argument(format!(
-            "add field operation on external collection requires external_field mapping, field \
-             name = {}",
-            wire.name
-        )));
-    }
-    if !wire.nullable {
-        return Err(Error::invalid_argument(format!(
-            "added field must be nullable, please check it, field name = {}",
-            wire.name
-        )));
-    }
-    let last = current.fields.iter().map(|field| field.id.0).max().unwrap_or(FIRST_FIELD_ID);
-    let field = decode_field(collection, FieldId(last + 1), &wire)?;
-    let mut fields = current.fields.clone();
-    fields.push(field.clone());
-    check_mappings(collection, &fields)?;
-    check_sizes(&fields)?;
-    Ok(field)
-}
-
 /// Checks the layout that a `CreateCollection` request asks for. Clients that leave a number unset
 /// send 0.
 ///
 /// # Errors
 /// `Unsupported` for more than one shard or partition.
-pub fn check_layout(collection: &str, shards: i32, partitions: i64) -> Result<()> {
+pub(crate) fn check_layout(collection: &str, shards: i32, partitions: i64) -> Result<()> {
     let refuse = |what: &str, count: i64| {
         Err(Error::unsupported(format!(
             "external collection {collection} does not support multiple {what}, got {count}"
@@ -113,7 +75,7 @@ pub fn check_layout(collection: &str, shards: i32, partitions: i64) -> Result<()
 ///
 /// The specification of the source must hold no secret: it is shown as it is.
 #[must_use]
-pub fn encode_collection_schema(
+pub(crate) fn encode_collection_schema(
     name: &str,
     database: &str,
     collection: &CollectionSchema,
@@ -132,7 +94,7 @@ pub fn encode_collection_schema(
 
 /// Encodes one field.
 #[must_use]
-pub fn encode_field(field: &FieldSchema) -> schema::FieldSchema {
+pub(crate) fn encode_field(field: &FieldSchema) -> schema::FieldSchema {
     schema::FieldSchema {
         field_id: field.id.0,
         name: field.name.clone(),
@@ -150,7 +112,7 @@ pub fn encode_field(field: &FieldSchema) -> schema::FieldSchema {
 
 /// Encodes a map as the list of pairs that the wire has instead, in the order of the keys.
 #[must_use]
-pub fn encode_pairs(pairs: &BTreeMap<String, String>) -> Vec<KeyValuePair> {
+pub(crate) fn encode_pairs(pairs: &BTreeMap<String, String>) -> Vec<KeyValuePair> {
     pairs
         .iter()
         .map(|(key, value)| KeyValuePair { key: key.clone(), value: value.clone() })
@@ -159,7 +121,7 @@ pub fn encode_pairs(pairs: &BTreeMap<String, String>) -> Vec<KeyValuePair> {
 
 /// Decodes a list of pairs. Of several pairs with one key the first counts, as in Milvus.
 #[must_use]
-pub fn decode_pairs(pairs: &[KeyValuePair]) -> BTreeMap<String, String> {
+pub(crate) fn decode_pairs(pairs: &[KeyValuePair]) -> BTreeMap<String, String> {
     let mut map = BTreeMap::new();
     for pair in pairs {
         map.entry(pair.key.clone()).or_insert_with(|| pair.value.clone());

@@ -16,36 +16,36 @@ use crate::params::Params;
 use crate::placeholder::check_query_count;
 
 /// The largest number of hits per query vector, of hits left out, and of both together.
-pub const SEARCH_WINDOW_MAX: i64 = 16_384;
+pub(crate) const SEARCH_WINDOW_MAX: i64 = 16_384;
 
 /// The parameters of one search.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SearchParams {
+pub(crate) struct SearchParams {
     /// Hits per query vector, after `offset`.
-    pub limit: usize,
+    pub(crate) limit: usize,
     /// Nearest hits to leave out per query vector.
-    pub offset: usize,
+    pub(crate) offset: usize,
     /// Decimals to which scores are rounded; `None` for all there are.
-    pub round_decimal: Option<u8>,
+    pub(crate) round_decimal: Option<u8>,
     /// Name of the metric as the client wrote it; `None` when it did not choose.
-    pub metric_type: Option<String>,
+    pub(crate) metric_type: Option<String>,
     /// Name of the searched field; `None` when the client did not choose.
-    pub anns_field: Option<String>,
+    pub(crate) anns_field: Option<String>,
     /// Outer bound of the scores, exclusive.
-    pub radius: Option<f64>,
+    pub(crate) radius: Option<f64>,
     /// Inner bound of the scores, inclusive.
-    pub range_filter: Option<f64>,
+    pub(crate) range_filter: Option<f64>,
     /// Parameters of the index, such as `ef` and `nprobe`.
-    pub index_params: Map<String, Value>,
+    pub(crate) index_params: Map<String, Value>,
     /// Zone in which points in time are returned.
-    pub timezone: Option<Tz>,
+    pub(crate) timezone: Option<Tz>,
     /// Whether the search is one page of an iterator.
-    pub iterator: Option<SearchIterator>,
+    pub(crate) iterator: Option<SearchIterator>,
 }
 
 /// How an iterator of a client pages.
 #[derive(Clone, Debug, PartialEq)]
-pub enum SearchIterator {
+pub(crate) enum SearchIterator {
     /// The client moves `radius` and leaves out ids it has seen.
     V1,
     /// The server keeps to a bound.
@@ -61,7 +61,7 @@ pub enum SearchIterator {
 
 /// What is searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SearchInput {
+pub(crate) enum SearchInput {
     /// A serialized placeholder group.
     Vectors(bytes::Bytes),
     /// Primary keys of rows whose vectors are searched for.
@@ -72,7 +72,7 @@ pub enum SearchInput {
 ///
 /// # Errors
 /// `InvalidArgument` that names the parameter.
-pub fn decode_search_params(params: Params<'_>) -> Result<SearchParams> {
+pub(crate) fn decode_search_params(params: Params<'_>) -> Result<SearchParams> {
     let iterator = decode_iterator(params)?;
     let (limit, offset) = decode_window(params, iterator.is_some())?;
     let index_params = decode_index_params(params)?;
@@ -101,7 +101,7 @@ impl SearchParams {
     /// # Errors
     /// `InvalidArgument` when several fields qualify or the named one holds no vectors; `NotFound`
     /// about [`Subject::Field`] when there is none of that name.
-    pub fn field<'a>(&self, schema: &'a CollectionSchema) -> Result<&'a FieldSchema> {
+    pub(crate) fn field<'a>(&self, schema: &'a CollectionSchema) -> Result<&'a FieldSchema> {
         let Some(name) = &self.anns_field else {
             let mut fields = schema.vector_fields();
             return match (fields.next(), fields.next()) {
@@ -132,7 +132,7 @@ impl SearchParams {
     ///
     /// # Errors
     /// `InvalidArgument` when the client asks for another one.
-    pub fn metric(&self, index: MetricType) -> Result<MetricType> {
+    pub(crate) fn metric(&self, index: MetricType) -> Result<MetricType> {
         match &self.metric_type {
             Some(name) if !name.eq_ignore_ascii_case(index.name()) => {
                 Err(Error::invalid_argument("metric type not match: invalid parameter")
@@ -147,7 +147,7 @@ impl SearchParams {
     ///
     /// # Errors
     /// `InvalidArgument` when no score can lie between them.
-    pub fn check_range(&self, metric: MetricType) -> Result<()> {
+    pub(crate) fn check_range(&self, metric: MetricType) -> Result<()> {
         let (Some(radius), Some(inner)) = (self.radius, self.range_filter) else { return Ok(()) };
         let (room, relation) = if metric.larger_is_nearer() {
             (inner > radius, "greater")
@@ -165,7 +165,7 @@ impl SearchParams {
     /// Rounds a score as the client asked.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "a score is a float; so is its rounding")]
-    pub fn round(&self, score: f32) -> f32 {
+    pub(crate) fn round(&self, score: f32) -> f32 {
         match self.round_decimal {
             Some(decimals) => {
                 let scale = 10_f64.powi(i32::from(decimals));
@@ -180,7 +180,7 @@ impl SearchParams {
 ///
 /// # Errors
 /// `InvalidArgument` when a switch is neither true nor false.
-pub fn requested_features(request: &SearchRequest) -> Result<Vec<Feature>> {
+pub(crate) fn requested_features(request: &SearchRequest) -> Result<Vec<Feature>> {
     let params = Params(&request.search_params);
     let given = |keys: &[&str]| keys.iter().any(|key| params.text(key).is_some());
     let asked = [
@@ -203,7 +203,7 @@ pub fn requested_features(request: &SearchRequest) -> Result<Vec<Feature>> {
 ///
 /// # Errors
 /// `InvalidArgument` when it searches for nothing, for too much, or for keys that are not numbers.
-pub fn decode_search_input(request: &SearchRequest) -> Result<SearchInput> {
+pub(crate) fn decode_search_input(request: &SearchRequest) -> Result<SearchInput> {
     let ids = match &request.search_input {
         Some(WireInput::PlaceholderGroup(group)) => return Ok(SearchInput::Vectors(group.clone())),
         Some(WireInput::Ids(ids)) => ids,
@@ -231,20 +231,20 @@ fn decode_window(params: Params<'_>, iterates: bool) -> Result<(usize, usize)> {
         .ok_or_else(|| Error::invalid_argument("topk not found in search_params"))?;
     // An iterator may ask for pages larger than a search may be; it gets the largest there is.
     let limit = if iterates { limit.min(SEARCH_WINDOW_MAX) } else { limit };
-    let limit_rows = check_window("topk", limit, 1, limit)?;
+    let limit_rows = check_window("topk", limit, 1)?;
     let offset = params.integer("offset")?.unwrap_or(0);
-    let offset_rows = check_window("offset", offset, 0, offset)?;
-    check_window("offset+topk", offset + limit, 1, offset + limit)?;
+    let offset_rows = check_window("offset", offset, 0)?;
+    check_window("offset+topk", offset + limit, 1)?;
     Ok((limit_rows, offset_rows))
 }
 
 /// Checks that `number` lies between `min` and the largest window.
-fn check_window(what: &str, number: i64, min: i64, shown: i64) -> Result<usize> {
+fn check_window(what: &str, number: i64, min: i64) -> Result<usize> {
     usize::try_from(number).ok().filter(|_| (min..=SEARCH_WINDOW_MAX).contains(&number)).ok_or_else(
         || {
             Error::invalid_argument(format!(
-                "{what} [{shown}] is invalid, it should be in range [1, {SEARCH_WINDOW_MAX}], but \
-                 got {shown}"
+                "{what} [{number}] is invalid, it should be in range [1, {SEARCH_WINDOW_MAX}], but \
+                 got {number}"
             ))
         },
     )

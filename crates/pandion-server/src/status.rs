@@ -1,10 +1,9 @@
 //! The one place where errors become the codes of a protocol.
 //!
-//! Milvus answers an application error with gRPC OK and a [`Status`] in the reply. Only failures of
-//! authentication and authorization are gRPC errors: a client repeats almost every other gRPC error
-//! up to 75 times. For the same reason no error is ever mapped to Milvus code 8 (rate limit), which
-//! clients repeat as well; what may pass on its own is code 2, marked retriable, and the caller
-//! decides. This module logs nothing and changes no message.
+//! Milvus answers an application error with gRPC OK and a [`Status`] in the reply, because a client
+//! repeats almost every gRPC error up to 75 times. For the same reason no error is ever mapped to
+//! Milvus code 8 (rate limit), which clients repeat as well: what may pass on its own is code 2,
+//! marked retriable, and the caller decides. This module logs nothing and changes no message.
 
 use pandion_proto::common::{ErrorCode, Status};
 use pandion_types::{Error, ErrorKind, Subject};
@@ -35,13 +34,13 @@ const INPUT_ERROR_KEY: &str = "is_input_error";
 
 /// The status of a call that succeeded.
 #[must_use]
-pub fn success() -> Status {
+pub(crate) fn success() -> Status {
     Status::default()
 }
 
 /// The status of a call that failed: code, legacy code, text and whether a repetition may help.
 #[must_use]
-pub fn failure(error: &Error) -> Status {
+pub(crate) fn failure(error: &Error) -> Status {
     let code = milvus_code(error);
     let mut status = Status {
         code,
@@ -55,21 +54,14 @@ pub fn failure(error: &Error) -> Status {
     status
 }
 
-/// The status of a method that is registered but not served.
-#[must_use]
-pub fn unimplemented(method: &str) -> Status {
-    failure(
-        &Error::unsupported(format!("method {method} is not implemented by Pandion"))
-            .about(Subject::Method),
-    )
-}
-
 /// Milvus's number for an error; REST v2 answers with the same numbers.
 #[must_use]
-pub fn milvus_code(error: &Error) -> i32 {
+pub(crate) fn milvus_code(error: &Error) -> i32 {
     match (error.kind(), error.subject()) {
         (ErrorKind::Unavailable, _) => code::UNAVAILABLE,
         (ErrorKind::Cancelled, _) => code::CANCELLED,
+        // The lake, or the policy on what may be read from it, refused: not the caller's rights.
+        (ErrorKind::PermissionDenied, Subject::Source) => code::INVALID_PARAMETER,
         (ErrorKind::PermissionDenied, _) => code::NOT_PERMITTED,
         (ErrorKind::Corrupt | ErrorKind::Internal, _) => code::UNEXPECTED,
 
@@ -101,19 +93,6 @@ pub fn milvus_code(error: &Error) -> i32 {
             _,
         ) => code::INVALID_PARAMETER,
     }
-}
-
-/// The gRPC error for an error that must not travel inside a reply, which is a missing permission.
-#[must_use]
-pub fn grpc_status(error: &Error) -> Option<tonic::Status> {
-    (error.kind() == ErrorKind::PermissionDenied)
-        .then(|| tonic::Status::permission_denied(error.message()))
-}
-
-/// The gRPC error for a caller who did not prove who they are.
-#[must_use]
-pub fn unauthenticated(message: &str) -> tonic::Status {
-    tonic::Status::unauthenticated(message)
 }
 
 /// The code that clients looked at before `Status.code` existed, and still do.
@@ -171,6 +150,8 @@ mod tests {
             (ErrorKind::Unsupported, Subject::Method, 10),
             (ErrorKind::Unsupported, Subject::Collection, 1100),
             (ErrorKind::NotFound, Subject::Source, 1100),
+            (ErrorKind::PermissionDenied, Subject::Source, 1100),
+            (ErrorKind::PermissionDenied, Subject::Collection, 1401),
             (ErrorKind::Conflict, Subject::Source, 65_535),
             (ErrorKind::Corrupt, Subject::Source, 65_535),
             (ErrorKind::Internal, Subject::Other, 65_535),
@@ -227,20 +208,5 @@ mod tests {
         let status = success();
         assert_eq!((status.code, status.error_code()), (0, ErrorCode::Success));
         assert!(status.extra_info.is_empty());
-    }
-
-    #[test]
-    fn unserved_methods_are_named() {
-        let status = unimplemented("CreateRole");
-        assert_eq!(status.code, 10);
-        assert!(status.reason.contains("CreateRole"), "{}", status.reason);
-    }
-
-    #[test]
-    fn only_missing_permission_leaves_the_reply() {
-        let denied = Error::new(ErrorKind::PermissionDenied, "PrivilegeSearch: permission deny");
-        assert_eq!(grpc_status(&denied).unwrap().code(), tonic::Code::PermissionDenied);
-        assert!(grpc_status(&Error::invalid_argument("x")).is_none());
-        assert_eq!(unauthenticated("x").code(), tonic::Code::Unauthenticated);
     }
 }

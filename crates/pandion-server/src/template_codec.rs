@@ -13,7 +13,7 @@ use pandion_types::{Error, Result};
 
 /// A constant that stands in for `{name}`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum TemplateValue {
+pub(crate) enum TemplateValue {
     /// A truth value.
     Bool(bool),
     /// A whole number.
@@ -31,7 +31,7 @@ pub enum TemplateValue {
 /// # Errors
 /// `InvalidArgument` that names the template when it has no value, or one that a filter cannot
 /// compare with: bytes, a JSON object, a JSON null.
-pub fn decode_templates(
+pub(crate) fn decode_templates(
     values: &HashMap<String, schema::TemplateValue>,
 ) -> Result<BTreeMap<String, TemplateValue>> {
     values

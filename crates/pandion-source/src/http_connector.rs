@@ -51,7 +51,8 @@ impl GuardedConnector {
     /// stands in the host name. `ca_pem` are certificates to trust beside the system's.
     ///
     /// # Errors
-    /// `InvalidArgument` when `ca_pem` is not PEM text; it shows nothing of it.
+    /// `InvalidArgument` when `host` is no host or `ca_pem` no PEM text; it shows nothing of the
+    /// latter.
     pub fn new(
         policy: &Arc<EndpointPolicy>,
         tls: bool,
@@ -73,6 +74,7 @@ impl GuardedConnector {
                 })?,
         };
         let host = host.to_ascii_lowercase();
+        parse_host(&host)?;
         Ok(Self { policy: Arc::clone(policy), tls, host, port, root_certificates })
     }
 

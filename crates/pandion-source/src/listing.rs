@@ -122,6 +122,10 @@ fn pin(root: &SourceRoot, meta: ObjectMeta) -> Result<PinnedObject> {
         None => return Err(refused("no")),
         Some(tag) if tag.trim_matches('"').is_empty() => return Err(refused("an empty")),
         Some(tag) if tag.starts_with("W/") => return Err(refused("only a weak")),
+        // It is sent back in a header, where nothing else may stand.
+        Some(tag) if !tag.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            return Err(refused("a malformed"));
+        }
         Some(tag) => ContentTag::ETag(tag),
     };
     let identity = FileIdentity { uri, size: meta.size, tag };

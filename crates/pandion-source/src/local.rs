@@ -66,9 +66,8 @@ impl LocalRoots {
     /// # Errors
     /// `PermissionDenied` about the source, saying which option allows it; `NotFound`.
     pub fn resolve(&self, path: &FsPath) -> Result<PathBuf> {
-        let below = |roots: &[PathBuf], path: &FsPath| {
-            roots.iter().any(|root| path.starts_with(root))
-        };
+        let below =
+            |roots: &[PathBuf], path: &FsPath| roots.iter().any(|root| path.starts_with(root));
         if !below(&self.given, path) && !below(&self.resolved, path) {
             return Err(self.refused(path));
         }
@@ -249,10 +248,7 @@ impl ObjectStore for LocalSourceStore {
         checked.boxed()
     }
 
-    async fn list_with_delimiter(
-        &self,
-        prefix: Option<&Path>,
-    ) -> object_store::Result<ListResult> {
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
         let prefix = prefix.cloned().unwrap_or_default();
         self.check(&prefix)?;
         let found = self.inner.list_with_delimiter(Some(&prefix)).await?;

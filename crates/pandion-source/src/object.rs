@@ -161,12 +161,10 @@ impl PinnedObject {
                 self.changed(found.as_ref())
             }
             // A store that looks at the range before the condition says that the range is wrong.
-            Failure::Refused | Failure::Senseless => {
-                match self.store.head(&self.location).await {
-                    Ok(found) if !self.matches(&found) => self.changed(Some(&found)),
-                    _ => failure.into_error(&self.target()),
-                }
-            }
+            Failure::Refused | Failure::Senseless => match self.store.head(&self.location).await {
+                Ok(found) if !self.matches(&found) => self.changed(Some(&found)),
+                _ => failure.into_error(&self.target()),
+            },
             _ => failure.into_error(&self.target()),
         }
     }

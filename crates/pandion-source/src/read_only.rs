@@ -30,10 +30,7 @@ impl ReadOnlyStore {
 }
 
 fn refused(location: &Path) -> Error {
-    Error::PermissionDenied {
-        path: location.to_string(),
-        source: "sources are read-only".into(),
-    }
+    Error::PermissionDenied { path: location.to_string(), source: "sources are read-only".into() }
 }
 
 impl fmt::Display for ReadOnlyStore {

@@ -185,12 +185,15 @@ fn code_of(text: &str) -> Option<&str> {
     fits.then_some(code)
 }
 
-/// The text of the first cause, where no store has spoken: what the network or the operating
-/// system says holds no secret.
+/// The text of the first cause, where no store has spoken: what we, the network or the operating
+/// system say holds no secret.
 fn innermost_text(error: &StoreError) -> String {
     let mut innermost: &(dyn StdError + 'static) = error;
     while let Some(source) = innermost.source() {
         innermost = source;
+        if innermost.is::<Error>() {
+            break;
+        }
     }
     let text = innermost.to_string();
     if text.contains('<') {
@@ -208,7 +211,9 @@ mod tests {
     }
 
     fn status(status: &str, body: &str) -> String {
-        format!("Error performing GET http://h/b in 3ms - Server returned non-2xx status code: {status}: {body}")
+        format!(
+            "Error performing GET http://h/b in 3ms - Server returned non-2xx status code: {status}: {body}"
+        )
     }
 
     #[test]

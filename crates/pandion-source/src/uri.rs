@@ -278,6 +278,13 @@ impl SourceUri {
             ))
             .about(Subject::Source));
         }
+        if !is_bucket_name(bucket) {
+            return Err(Error::invalid_argument(format!(
+                "external_source {:?}: {bucket:?} is not a bucket name",
+                self.text
+            ))
+            .about(Subject::Source));
+        }
         if let Some(named) = spec.bucket_name().filter(|named| *named != bucket) {
             return Err(Error::invalid_argument(format!(
                 "extfs.bucket_name={named:?} differs from the bucket {bucket:?} of \
@@ -345,6 +352,12 @@ pub fn is_cloud_endpoint_host(host: &str) -> bool {
     ];
     let host = host.to_ascii_lowercase();
     SUFFIXES.iter().any(|suffix| host.ends_with(suffix))
+}
+
+/// The characters that some store allows in buckets; none of them has a meaning in a URL.
+fn is_bucket_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    name.chars().all(fits) && !name.chars().all(|c| c == '.')
 }
 
 /// Splits `scheme:rest`; the scheme comes back in lower case.

@@ -74,7 +74,7 @@ fn column(data_type: DataType, shape: Shape, rows: &Rows, width: usize) -> Optio
     };
     let list = |values: ArrayRef, unit: usize| {
         let item = Arc::new(Field::new("item", values.data_type().clone(), true));
-        let lengths = rows.iter().map(|row| row.as_ref().map_or(0, Vec::len) / unit);
+        let lengths = rows.iter().map(move |row| row.as_ref().map_or(0, Vec::len) / unit);
         (item, lengths, values)
     };
     let bytes_array = |bytes: Vec<u8>| Arc::new(UInt8Array::from(bytes)) as ArrayRef;
@@ -401,24 +401,24 @@ mod recut {
     }
 
     /// Levels of one bit or more, packed.
-    fn levels(levels: &[u8], width: usize) -> Vec<u8> {
+    fn packed(levels: &[u8], width: usize) -> Vec<u8> {
         let groups = levels.len().div_ceil(8);
-        let mut packed = vec![0_u8; groups * width];
+        let mut bits = vec![0_u8; groups * width];
         for (at, level) in levels.iter().enumerate() {
             for bit in 0..width {
                 let to = at * width + bit;
-                packed[to / 8] |= (level >> bit & 1) << (to % 8);
+                bits[to / 8] |= (level >> bit & 1) << (to % 8);
             }
         }
         let mut bytes = Vec::new();
         varint((groups as u64) << 1 | 1, &mut bytes);
-        bytes.extend(packed);
+        bytes.extend(bits);
         bytes
     }
 
     fn page(repetition: &[u8], definition: &[u8], values: &[u8], width: usize) -> Vec<u8> {
         let mut body = Vec::new();
-        for levels in [levels(repetition, 1), levels(definition, width)] {
+        for levels in [packed(repetition, 1), packed(definition, width)] {
             body.extend(u32::try_from(levels.len()).unwrap().to_le_bytes());
             body.extend(levels);
         }
@@ -448,10 +448,10 @@ mod recut {
         let count = pages[0].header.values;
         let parts = split(&pages[0].header, &chunk[pages[0].body.clone()], column).unwrap();
         let max = u8::try_from(column.column_descr().max_def_level()).unwrap();
-        let width = super::super::levels::level_width(max) as usize;
+        let width = levels::level_width(max) as usize;
         let (mut repetition, mut definition) = (Vec::new(), Vec::new());
-        super::super::levels::decode_levels(parts.repetition, 1, count, &mut repetition).unwrap();
-        super::super::levels::decode_levels(parts.definition, max, count, &mut definition).unwrap();
+        levels::decode_levels(parts.repetition, 1, count, &mut repetition).unwrap();
+        levels::decode_levels(parts.definition, max, count, &mut definition).unwrap();
         let (mut bytes, mut at, mut value) = (Vec::new(), 0, 0);
         let mut cuts = cuts.iter().cycle();
         while at < count {

@@ -287,7 +287,7 @@ async fn a_command_outlives_its_caller() {
     seen.mark_unchanged();
     let mut command = Box::pin(catalog.create_database("d", BTreeMap::new(), 1));
     assert!(futures::poll!(&mut command).is_pending());
-    std::mem::drop(command);
+    drop(command);
     seen.changed().await.unwrap();
     assert!(catalog.state().database("d").is_ok());
 }

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "vector loads from raw pointers")]
 
 use std::arch::x86_64::{
-    __m128, __m128i, __m256, __m256i, _CMP_GE_OQ, _CMP_LE_OQ, _MM_HINT_T0, _mm_add_epi32,
+    __m128, __m128i, __m256, __m256i, _CMP_GE_OQ, _CMP_LE_OQ, _MM_HINT_T1, _mm_add_epi32,
     _mm_add_ps, _mm_castps_si128, _mm_castsi128_ps, _mm_loadu_si128, _mm_prefetch, _mm_shuffle_ps,
     _mm_storeu_ps, _mm_storeu_si128, _mm256_add_epi8, _mm256_add_epi32, _mm256_and_si256,
     _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmp_ps,
@@ -294,7 +294,7 @@ impl Isa for Avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn prefetch(at: *const u8) {
-        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
     }
 
     #[inline]

@@ -2,16 +2,17 @@
 #![expect(unsafe_code, reason = "vector loads from raw pointers")]
 
 use std::arch::x86_64::{
-    __m512, __m512i, __mmask16, __mmask32, __mmask64, _CMP_GE_OQ, _CMP_LE_OQ, _MM_HINT_T0,
-    _mm_prefetch, _mm256_loadu_si256, _mm256_maskz_loadu_epi8, _mm256_maskz_loadu_epi16,
-    _mm512_add_epi8, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_broadcast_i32x4,
-    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi8_epi16,
-    _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_madd_epi16, _mm512_mask_blend_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16,
-    _mm512_maskz_loadu_ps, _mm512_or_si512, _mm512_popcnt_epi64, _mm512_sad_epu8, _mm512_set1_epi8,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_epi8,
-    _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps,
-    _mm512_storeu_si512, _mm512_sub_epi16, _mm512_sub_ps, _mm512_xor_si512, _mm_setr_epi8,
+    __m512, __m512i, __mmask16, __mmask32, __mmask64, _CMP_GE_OQ, _CMP_LE_OQ, _MM_HINT_T1,
+    _mm_prefetch, _mm_setr_epi8, _mm256_loadu_si256, _mm256_maskz_loadu_epi8,
+    _mm256_maskz_loadu_epi16, _mm512_add_epi8, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,
+    _mm512_broadcast_i32x4, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
+    _mm512_cvtepi8_epi16, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_dpwssd_epi32,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_madd_epi16, _mm512_mask_blend_ps,
+    _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16, _mm512_maskz_loadu_ps, _mm512_or_si512,
+    _mm512_popcnt_epi64, _mm512_sad_epu8, _mm512_set1_epi8, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
+    _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_epi16,
+    _mm512_sub_ps, _mm512_xor_si512,
 };
 
 use super::Kernels;
@@ -122,6 +123,17 @@ fn add(split: Split) -> __m512 {
 fn add_as_ints(split: Split) -> __m512 {
     let (x, y) = (_mm512_castps_si512(split.0), _mm512_castps_si512(split.1));
     _mm512_castsi512_ps(_mm512_add_epi32(x, y))
+}
+
+/// The lanes that are at least as near as the limit.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn near(floats: __m512, limits: __m512, larger: bool) -> __mmask16 {
+    if larger {
+        _mm512_cmp_ps_mask::<_CMP_GE_OQ>(floats, limits)
+    } else {
+        _mm512_cmp_ps_mask::<_CMP_LE_OQ>(floats, limits)
+    }
 }
 
 impl<const EXTENDED: bool> Isa for Avx512<EXTENDED> {
@@ -358,24 +370,25 @@ impl<const EXTENDED: bool> Isa for Avx512<EXTENDED> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn prefetch(at: *const u8) {
-        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
     }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn select(scores: &[f32], limit: f32, larger: bool) -> u64 {
         let limits = _mm512_set1_ps(limit);
+        let (whole, rest) = scores.as_chunks::<16>();
         let mut mask = 0;
-        for (at, sixteen) in scores.chunks(16).enumerate() {
-            let lanes = lanes_16(sixteen.len());
+        for (at, sixteen) in whole.iter().enumerate() {
+            // SAFETY: sixteen lanes from an array of sixteen.
+            let floats = unsafe { _mm512_loadu_ps(sixteen.as_ptr()) };
+            mask |= u64::from(near(floats, limits, larger)) << (at * 16);
+        }
+        if !rest.is_empty() {
+            let lanes = lanes_16(rest.len());
             // SAFETY: lanes that are masked out are not read.
-            let floats = unsafe { _mm512_maskz_loadu_ps(lanes, sixteen.as_ptr()) };
-            let near = if larger {
-                _mm512_cmp_ps_mask::<_CMP_GE_OQ>(floats, limits)
-            } else {
-                _mm512_cmp_ps_mask::<_CMP_LE_OQ>(floats, limits)
-            };
-            mask |= u64::from(near & lanes) << (at * 16);
+            let floats = unsafe { _mm512_maskz_loadu_ps(lanes, rest.as_ptr()) };
+            mask |= u64::from(near(floats, limits, larger) & lanes) << (whole.len() * 16);
         }
         mask
     }

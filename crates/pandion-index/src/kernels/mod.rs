@@ -22,7 +22,7 @@ mod tests;
 use std::fmt;
 use std::sync::OnceLock;
 
-pub(crate) use driver::{Ahead, RowSet, query_stride};
+pub(crate) use driver::{Ahead, RowSet, TILE_ROWS_MAX, query_stride};
 
 /// Scores of queries against rows.
 ///
@@ -49,6 +49,9 @@ pub(crate) type WidenFn<R, W> = fn(RowSet<'_, R>, &mut [W]);
 /// Bit `i` says whether `scores[i]` is at least as near as the limit; NaN never is. With `true`,
 /// larger scores are nearer. At most 64 scores.
 pub(crate) type SelectFn = fn(&[f32], f32, bool) -> u64;
+
+/// Whether a component has all bits of the mask set, which are those of an exponent.
+pub(crate) type AnyFn<T> = fn(&[T], T) -> bool;
 
 /// The two sums from which float and int8 metrics are made.
 pub(crate) struct PairKernels<Q, R> {
@@ -80,6 +83,8 @@ pub struct Kernels {
     pub(crate) widen_bf16: WidenFn<u16, f32>,
     pub(crate) widen_i8: WidenFn<i8, i16>,
     pub(crate) select: SelectFn,
+    pub(crate) any_has_32: AnyFn<u32>,
+    pub(crate) any_has_16: AnyFn<u16>,
 }
 
 impl Kernels {
@@ -165,8 +170,26 @@ macro_rules! kernel_table {
                 widen_bf16: widen::<BF16>,
                 widen_i8: widen::<I8>,
                 select,
+                any_has_32: any_has,
+                any_has_16: any_has,
             }
         };
+
+        fn any_has<T>(components: &[T], mask: T) -> bool
+        where
+            T: Copy + PartialEq + std::ops::BitAnd<Output = T>,
+        {
+            #[$features]
+            unsafe fn featured<T>(components: &[T], mask: T) -> bool
+            where
+                T: Copy + PartialEq + std::ops::BitAnd<Output = T>,
+            {
+                // SAFETY: the features are on in this function.
+                unsafe { crate::kernels::driver::any_has::<$isa, T>(components, mask) }
+            }
+            // SAFETY: the table is handed out only on machines that have the features.
+            unsafe { featured(components, mask) }
+        }
 
         fn pairs<T: crate::kernels::terms::Term<$isa>>(
             queries: &[T::Query],

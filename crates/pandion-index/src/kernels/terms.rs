@@ -79,11 +79,7 @@ pub(super) trait Isa: Copy + 'static {
     /// Writes `WORDS` components.
     unsafe fn store_i16(at: *mut i16, words: Self::Words);
     /// `sum + (a - b)^2`; the words are in [-128, 127].
-    unsafe fn add_word_square_diff(
-        sum: Self::Sums,
-        a: Self::Words,
-        b: Self::Words,
-    ) -> Self::Sums;
+    unsafe fn add_word_square_diff(sum: Self::Sums, a: Self::Words, b: Self::Words) -> Self::Sums;
     /// `sum + a * b`; the words are in [-128, 127].
     unsafe fn add_word_product(sum: Self::Sums, a: Self::Words, b: Self::Words) -> Self::Sums;
     /// The total of each register's lanes.

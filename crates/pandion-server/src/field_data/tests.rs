@@ -278,3 +278,48 @@ fn row_ids_and_counts_are_int64() {
     assert_eq!((data.r#type, data.field_name.as_str()), (5, "count(*)"));
     assert_eq!(scalar(&data), &Scalar::LongData(LongArray { data: vec![42] }));
 }
+
+// TEMP-DUMP
+#[test]
+fn temp_dump() {
+    use prost::Message as _;
+    let rows3 = |n: usize| {
+        let named = |name: &str, f: FieldSchema| FieldSchema { name: name.to_owned(), ..f };
+        let mut list = ListBuilder::new(StringBuilder::new());
+        list.append_value([Some("a"), Some("b")]);
+        list.append_null();
+        list.append_value(Vec::<Option<&str>>::new());
+        let cols: Vec<(FieldSchema, ArrayRef)> = vec![
+            (FieldSchema { nullable: false, ..named("__virtual_pk__", field(DataType::Int64)) }, Arc::new(Int64Array::from(vec![4294967296_i64, 4294967297, 4294967298]))),
+            (named("b", field(DataType::Bool)), Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))),
+            (named("i8", field(DataType::Int8)), Arc::new(Int8Array::from(vec![Some(-8), None, Some(1)]))),
+            (named("i16", field(DataType::Int16)), Arc::new(Int16Array::from(vec![Some(-16), None, Some(1)]))),
+            (named("i32", field(DataType::Int32)), Arc::new(Int32Array::from(vec![Some(-32), None, Some(1)]))),
+            (named("i64", field(DataType::Int64)), Arc::new(Int64Array::from(vec![Some(-64), None, Some(1)]))),
+            (named("f", field(DataType::Float)), Arc::new(Float32Array::from(vec![Some(0.5), None, Some(1.0)]))),
+            (named("d", field(DataType::Double)), Arc::new(Float64Array::from(vec![Some(0.25), None, Some(1.0)]))),
+            (named("s", field(DataType::VarChar)), Arc::new(StringArray::from(vec![Some("x"), None, Some("z")]))),
+            (named("t", field(DataType::Text)), Arc::new(StringArray::from(vec![Some("x"), None, Some("z")]))),
+            (named("j", field(DataType::Json)), Arc::new(StringArray::from(vec![Some("{\"a\":1}"), None, Some("[1]")]))),
+            (named("g", field(DataType::Geometry)), Arc::new(StringArray::from(vec![Some("POINT (1 2)"), None, Some("POINT (3 4)")]))),
+            (named("ts", field(DataType::Timestamptz)), Arc::new(TimestampMicrosecondArray::from(vec![Some(1_767_225_600_000_000), None, Some(1)]).with_timezone("UTC"))),
+            (FieldSchema { element_type: Some(DataType::VarChar), ..named("a", field(DataType::Array)) }, Arc::new(list.finish())),
+            (named("v", vector_field(DataType::FloatVector, 2)), Arc::new(float_vectors(&[Some([1.0, 2.0]), None, Some([3.0, 4.0])]))),
+            (named("bv", vector_field(DataType::BinaryVector, 16)), Arc::new(two_vectors_and_a_null(2, [&[1, 2], &[3, 4]]))),
+            (named("i8v", vector_field(DataType::Int8Vector, 2)), Arc::new(two_vectors_and_a_null(2, [&[1, 2], &[3, 4]]))),
+            (named("f16", vector_field(DataType::Float16Vector, 1)), Arc::new(two_vectors_and_a_null(2, [&[0, 60], &[0, 64]]))),
+            (named("bf16", vector_field(DataType::BFloat16Vector, 1)), Arc::new(two_vectors_and_a_null(2, [&[128, 63], &[0, 64]]))),
+        ];
+        cols.into_iter().map(|(f, c)| encode_column(&f, &c.slice(0, n), Tz::UTC).unwrap()).collect::<Vec<_>>()
+    };
+    for n in [0usize, 3] {
+        let fields_data = rows3(n);
+        let output_fields: Vec<String> = fields_data.iter().map(|f| f.field_name.clone()).collect();
+        let q = pandion_proto::milvus::QueryResults { status: Some(Default::default()), fields_data: fields_data.clone(), output_fields: output_fields.clone(), primary_field_name: "__virtual_pk__".into(), session_ts: 1, ..Default::default() };
+        std::fs::write(format!("/tmp/C-query-{n}.bin"), q.encode_to_vec()).unwrap();
+        let ids = (0..n as u32).map(|r| RowId::new(FileId::new(1).unwrap(), r));
+        let sr = pandion_proto::schema::SearchResultData { num_queries: 2, top_k: 2, fields_data, output_fields, scores: [0.1, 0.2, 0.3][..n].to_vec(), ids: (n > 0).then(|| encode_row_ids(ids)), topks: if n == 0 { vec![0, 0] } else { vec![2, 1] }, primary_field_name: "__virtual_pk__".into(), ..Default::default() };
+        let sr = pandion_proto::milvus::SearchResults { status: Some(Default::default()), results: Some(sr), session_ts: 1, ..Default::default() };
+        std::fs::write(format!("/tmp/C-search-{n}.bin"), sr.encode_to_vec()).unwrap();
+    }
+}

@@ -185,8 +185,8 @@ impl MilvusService for Door {
         list_indexed_segment(feder::ListIndexedSegmentRequest) -> feder::ListIndexedSegmentResponse, "ListIndexedSegment";
         describe_segment_index_data(feder::DescribeSegmentIndexDataRequest) -> feder::DescribeSegmentIndexDataResponse, "DescribeSegmentIndexData";
         replicate_message(milvus::ReplicateMessageRequest) -> milvus::ReplicateMessageResponse, "ReplicateMessage";
-        backup_rbac(milvus::BackupRBACMetaRequest) -> milvus::BackupRBACMetaResponse, "BackupRBAC";
-        restore_rbac(milvus::RestoreRBACMetaRequest) -> common::Status, "RestoreRBAC";
+        backup_rbac(milvus::BackupRbacMetaRequest) -> milvus::BackupRbacMetaResponse, "BackupRBAC";
+        restore_rbac(milvus::RestoreRbacMetaRequest) -> common::Status, "RestoreRBAC";
         create_privilege_group(milvus::CreatePrivilegeGroupRequest) -> common::Status, "CreatePrivilegeGroup";
         drop_privilege_group(milvus::DropPrivilegeGroupRequest) -> common::Status, "DropPrivilegeGroup";
         list_privilege_groups(milvus::ListPrivilegeGroupsRequest) -> milvus::ListPrivilegeGroupsResponse, "ListPrivilegeGroups";

@@ -8,7 +8,7 @@ use pandion_filter::{Filter, ParseOptions, Templates, TimeZone, parse_with};
 use pandion_index::{QueryBatch, ScoreRange};
 use pandion_proto::common::Status;
 use pandion_proto::schema::{self, FieldData, SearchResultData};
-use pandion_proto::{common, milvus};
+use pandion_proto::milvus;
 use pandion_query::{OutputColumn, QueryCost, QueryRequest, SearchHit, SearchRequest};
 use pandion_types::{
     CollectionSchema, Error, FieldSchema, MetricType, Result, Subject, VIRTUAL_PK_NAME,
@@ -228,5 +228,5 @@ fn with_cost(cost: &QueryCost) -> Status {
         ("row_groups_pruned", cost.row_groups_pruned.to_string()),
     ];
     let extra_info = pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    common::Status { extra_info, ..status::success() }
+    Status { extra_info, ..status::success() }
 }

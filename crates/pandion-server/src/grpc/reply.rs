@@ -37,7 +37,7 @@ replies! {
     feder::DescribeSegmentIndexDataResponse,
     feder::ListIndexedSegmentResponse,
     milvus::AllocTimestampResponse,
-    milvus::BackupRBACMetaResponse,
+    milvus::BackupRbacMetaResponse,
     milvus::BatchDescribeCollectionResponse,
     milvus::BoolResponse,
     milvus::CalcDistanceResults,

@@ -65,16 +65,11 @@ pub(super) fn check_features(collection: &str, wire: &schema::CollectionSchema) 
 /// Checks one field of a user and gives its type.
 pub(super) fn check_field(collection: &str, field: &schema::FieldSchema) -> Result<DataType> {
     let name = &field.name;
-    let refuse = |what: String| {
-        Err(Error::unsupported(format!("external collection {collection} does not support {what}")))
-    };
-    if field.is_primary_key || field.auto_id || field.is_partition_key || field.is_clustering_key {
-        return refuse(format!("keys and auto id on field {name}"));
-    }
     if field.default_value.is_some() {
-        return refuse(format!(
-            "default value of field {name}: a row of the source that lacks the value has none"
-        ));
+        return Err(Error::unsupported(format!(
+            "external collection {collection} does not support default value of field {name}: a row \
+             of the source that lacks the value has none"
+        )));
     }
     let data_type = check_type(collection, field)?;
     if field.external_field.trim().is_empty() {

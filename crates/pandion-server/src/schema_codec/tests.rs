@@ -299,30 +299,3 @@ fn description_says_what_was_declared() {
     expected.nullable = true;
     assert_eq!(described.fields[1], expected);
 }
-
-#[test]
-fn added_field_is_mapped_nullable_and_new() {
-    let current = decode(&collection(vec![vector("v")])).unwrap();
-    let add = |change: fn(&mut schema::FieldSchema)| {
-        let mut wire = field("extra", DataType::Int64, &[]);
-        wire.nullable = true;
-        change(&mut wire);
-        decode_added_field("c", &current, &wire.encode_to_vec())
-    };
-    let added = add(|_| {}).unwrap();
-    assert_eq!((added.id, added.nullable), (FieldId(102), true));
-
-    let text = |result: Result<FieldSchema>| result.unwrap_err().message().to_owned();
-    assert_eq!(
-        text(add(|wire| wire.external_field.clear())),
-        "add field operation on external collection requires external_field mapping, field name = \
-         extra"
-    );
-    assert_eq!(
-        text(add(|wire| wire.nullable = false)),
-        "added field must be nullable, please check it, field name = extra"
-    );
-    assert_eq!(text(add(|wire| wire.name = "v".to_owned())), "duplicated field name v found");
-    assert!(text(add(|wire| wire.external_field = "v_column".to_owned())).contains("mapped by"));
-    assert!(add(|wire| wire.is_primary_key = true).is_err());
-}

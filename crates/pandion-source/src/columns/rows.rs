@@ -28,9 +28,8 @@ impl ListRows {
     /// The first row that has a null element.
     pub(super) fn first_null_element(&self) -> Option<usize> {
         let nulls = self.values.logical_nulls().filter(|nulls| nulls.null_count() > 0)?;
-        let has_null = |(start, length): (usize, usize)| {
-            nulls.slice(start, length).null_count() > 0
-        };
+        let has_null =
+            |(start, length): (usize, usize)| nulls.slice(start, length).null_count() > 0;
         self.present().find(|(_, span)| has_null(*span)).map(|(row, _)| row)
     }
 }

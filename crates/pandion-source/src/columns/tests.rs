@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use arrow::array::AsArray;
 use arrow::array::{
     BinaryArray, BinaryViewArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray,
     FixedSizeListArray, Float16Array, Float32Array, Float64Array, Int8Array, Int16Array,
@@ -7,7 +8,6 @@ use arrow::array::{
     ListViewArray, StringArray, StringViewArray, TimestampMicrosecondArray,
     TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array,
 };
-use arrow::array::AsArray;
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{Float32Type, Int32Type, TimestampMicrosecondType};
 use half::f16;
@@ -255,7 +255,8 @@ fn malformed_geometries_are_errors_and_not_crashes() {
     trailing.push(0);
     for bytes in [&b""[..], b"\x01", &point()[..20], &huge_count, &trailing, &nested(200_000)] {
         let message = error_of(&geometry, BinaryArray::from(vec![Some(bytes)]));
-        let expected = "field 'f' (external_field 'c') at row 0 is not a well-known binary geometry";
+        let expected =
+            "field 'f' (external_field 'c') at row 0 is not a well-known binary geometry";
         assert_eq!(message, expected);
     }
 }
@@ -300,8 +301,9 @@ fn elements_of_arrays_are_converted_and_never_null() {
     let values = converted.as_list::<i32>().values().as_string::<i32>().clone();
     assert_eq!(values, StringArray::from(vec!["a", "b"]));
 
-    let values = Arc::new(Int32Array::from(vec![Some(1), Some(2), None]));
-    let list = ListArray::new(item(ArrowType::Int32), offsets(&[0, 1, 3]), values.clone(), None);
+    let values: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(2), None]));
+    let same = Arc::clone(&values);
+    let list = ListArray::new(item(ArrowType::Int32), offsets(&[0, 1, 3]), same, None);
     let message = error_of(&array_of(DataType::Int32), list);
     assert_eq!(message, "field 'f' (external_field 'c') at row 1 has a null element");
     // What lies behind a null row is not looked at.
@@ -437,17 +439,16 @@ fn narrow_vectors_of_every_encoding_become_bytes() {
     let list_of = |values: ArrayRef| {
         let length = i32::try_from(values.len()).unwrap();
         let item = item(values.data_type().clone());
-        let list = ListArray::new(Arc::clone(&item), offsets(&[0, length]), values.clone(), None);
+        let same = Arc::clone(&values);
+        let list = ListArray::new(Arc::clone(&item), offsets(&[0, length]), same, None);
         let fixed = FixedSizeListArray::new(item, length, values, None);
         [Arc::new(list) as ArrayRef, Arc::new(fixed) as ArrayRef]
     };
     let raw = |bytes: &[u8]| {
         let width = i32::try_from(bytes.len()).unwrap();
         let fixed = FixedSizeBinaryArray::new(width, bytes.to_vec().into(), None);
-        let mut arrays = vec![
-            Arc::new(fixed) as ArrayRef,
-            Arc::new(BinaryArray::from(vec![bytes])) as ArrayRef,
-        ];
+        let mut arrays =
+            vec![Arc::new(fixed) as ArrayRef, Arc::new(BinaryArray::from(vec![bytes])) as ArrayRef];
         arrays.extend(list_of(Arc::new(UInt8Array::from(bytes.to_vec()))));
         arrays
     };

@@ -142,10 +142,7 @@ fn secrets_are_stored_apart_and_join_again() {
 
     let missing = ExternalSpec::join(&redacted, &SourceSecrets::default());
     assert_eq!(missing.map(|_| ()).unwrap_err().kind(), ErrorKind::Corrupt);
-    assert_eq!(
-        ExternalSpec::from_redacted(WITH_CANARIES).unwrap_err().kind(),
-        ErrorKind::Internal
-    );
+    assert_eq!(ExternalSpec::from_redacted(WITH_CANARIES).unwrap_err().kind(), ErrorKind::Internal);
     for broken in ["{", "[]", r#"{"region":"x"}"#, r#"{"access_key_id":5}"#] {
         let error = SourceSecrets::from_stored(&Secret::new(broken)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{broken}");
@@ -280,9 +277,10 @@ fn complete_specifications_pass() {
     for (source, extfs) in [
         ("s3://b/deep/key", format!("{aws},{KEYS}")),
         ("s3://b", format!(r#"{aws},"anonymous":"true""#)),
-        ("s3://localhost:9000/a-bucket/prefix/", format!(
-            r#""cloud_provider":"minio","region":"us-east-1","use_ssl":"false",{KEYS}"#
-        )),
+        (
+            "s3://localhost:9000/a-bucket/prefix/",
+            format!(r#""cloud_provider":"minio","region":"us-east-1","use_ssl":"false",{KEYS}"#),
+        ),
         ("minio://localhost:9000/a-bucket/prefix/", KEYS.to_owned()),
         ("minio://localhost:9000/a-bucket", KEYS.to_owned()),
         ("s3://s3.amazonaws.com/b", format!("{aws},{KEYS}")),

@@ -49,7 +49,10 @@ fn refusals_have_the_texts_that_clients_match() {
         ("s3:///k", host.to_owned()),
         ("s3:bucket/k", host.to_owned()),
         ("minio://", host.to_owned()),
-        ("s3://b/k?X-Amz-Signature=1", "external_source must not have a query or a fragment".into()),
+        (
+            "s3://b/k?X-Amz-Signature=1",
+            "external_source must not have a query or a fragment".into(),
+        ),
         ("s3://b/k#f", "external_source must not have a query or a fragment".into()),
         ("file://relative/x", "a file source must be an absolute path: file:///directory".into()),
         ("file:/x", "a file source must be an absolute path: file:///directory".into()),
@@ -133,8 +136,15 @@ fn identity_is_the_same_whatever_form_was_written() {
 #[test]
 fn addresses_that_mean_nothing_are_refused() {
     let minio = r#""cloud_provider":"minio","region":"r""#;
-    let kind = |source, extfs| address(source, extfs).unwrap_err().kind();
+    let kind = |source: &str, extfs: &str| address(source, extfs).unwrap_err().kind();
     assert_eq!(kind("s3://localhost:9000/", minio), ErrorKind::InvalidArgument);
+    for bucket in ["..", "b@c", "b%2f", "b:1", "b c"] {
+        assert_eq!(kind(&format!("s3://h/{bucket}/k"), minio), ErrorKind::InvalidArgument);
+    }
+    assert_eq!(
+        kind("s3://bucket/k", r#""cloud_provider":"aws","region":"x.evil.example/""#),
+        ErrorKind::InvalidArgument
+    );
     assert_eq!(kind("s3://h/b/a//c", minio), ErrorKind::InvalidArgument);
     assert_eq!(kind("s3://h/b/a/../c", minio), ErrorKind::InvalidArgument);
     assert_eq!(kind("minio://h/b/k", r#""bucket_name":"other""#), ErrorKind::InvalidArgument);
