@@ -63,7 +63,7 @@ impl ParquetFile {
     pub fn open(object: PinnedObject, footer: &Bytes) -> Result<Self> {
         let uri = &object.identity.uri;
         let metadata = Arc::new(footer::parse(uri, footer, object.identity.size)?);
-        let arrow = guard::guarded(uri, || arrow_metadata(uri, &metadata))?;
+        let arrow = arrow_metadata(uri, &metadata)?;
         let columns = columns(&metadata, arrow.schema());
         let mut starts = vec![0_u32];
         let mut rows = 0_u32;
@@ -186,10 +186,15 @@ pub(crate) fn column_name(field: &FieldSchema) -> &str {
 /// What Arrow reads the columns as. The schema that a writer of Arrow left in the file refines it,
 /// if it can be used: it alone tells lists of a fixed size from others.
 fn arrow_metadata(uri: &str, metadata: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata> {
-    let new = |options| ArrowReaderMetadata::try_new(Arc::clone(metadata), options);
+    let place = format!("{uri}: schema");
+    let new = |options| {
+        guard::guarded(&place, || {
+            ArrowReaderMetadata::try_new(Arc::clone(metadata), options)
+                .map_err(|error| guard::foreign(error, &place))
+        })
+    };
     let hinted = new(ArrowReaderOptions::new())
-        .or_else(|_bad_hint| new(ArrowReaderOptions::new().with_skip_arrow_metadata(true)))
-        .map_err(|error| guard::foreign(error, format_args!("{uri}: schema")))?;
+        .or_else(|_bad_hint| new(ArrowReaderOptions::new().with_skip_arrow_metadata(true)))?;
     let schema = hinted.schema();
     let plain = plain_fields(schema.fields());
     if &plain == schema.fields() {

@@ -18,6 +18,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::guard;
 use crate::thrift::{Cursor, Malformed};
+use crate::vectors::levels::Runs;
 
 /// Bytes of one page after decompression. Writers aim at one MiB; some write a whole chunk as one.
 const PAGE_BYTES_MAX: usize = 1 << 30;
@@ -382,7 +383,8 @@ fn inflate(
 ///
 /// Beside the headers this looks into pages whose decoders reserve memory for what is written
 /// inside: it decompresses pages of codecs that know no bound, and reads the counts of
-/// delta-encoded strings.
+/// delta-encoded strings. When rows are going to be skipped (`skips`), it also looks whether lists
+/// have all their levels: the library skips in a loop that does not end where they run out.
 ///
 /// # Errors
 /// `Corrupt`, naming what `place` says and the offset in the file; those of [`decompress`].
@@ -390,26 +392,53 @@ pub(crate) fn verify(
     bytes: &Bytes,
     offset_in_file: u64,
     column: &ColumnChunkMetaData,
+    skips: bool,
     place: &dyn Fn() -> String,
 ) -> Result<()> {
+    let lists = skips && column.column_descr().max_rep_level() > 0;
     for page in Pages::new(bytes, column) {
         let page = page.map_err(|error| guard::malformed(error, offset_in_file, place()))?;
         let unbounded =
             matches!(column.compression(), Compression::GZIP(_) | Compression::BROTLI(_));
+        let is_data = matches!(page.header.kind, PageKind::Data { .. } | PageKind::DataV2 { .. });
         let counted = matches!(
             page.header.encoding,
             Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY
-        ) && matches!(page.header.kind, PageKind::Data { .. } | PageKind::DataV2 { .. });
-        if !unbounded && !counted || page.header.kind == PageKind::Other {
+        );
+        if page.header.kind == PageKind::Other || !(unbounded || is_data && (counted || lists)) {
             continue;
         }
         let content = decompress(&page, bytes, column, place)?;
-        if counted {
-            let at = offset_in_file + page.start as u64;
-            let parts = split(&page.header, &content, column);
-            parts
-                .and_then(|parts| check_delta_counts(&page.header, parts.values))
-                .map_err(|error| guard::malformed(error, at, place()))?;
+        if is_data {
+            check_content(&page.header, &content, column, counted, lists).map_err(|error| {
+                guard::malformed(error, offset_in_file + page.start as u64, place())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn check_content(
+    header: &PageHeader,
+    content: &[u8],
+    column: &ColumnChunkMetaData,
+    counted: bool,
+    lists: bool,
+) -> Result<(), Malformed> {
+    if !counted && !lists {
+        return Ok(());
+    }
+    let parts = split(header, content, column)?;
+    if counted {
+        check_delta_counts(header, parts.values)?;
+    }
+    if lists {
+        let width = |max: i16| u16::BITS - max.unsigned_abs().leading_zeros();
+        let descriptor = column.column_descr();
+        let repetition = Runs::new(parts.repetition, width(descriptor.max_rep_level()), header.values);
+        let definition = Runs::new(parts.definition, width(descriptor.max_def_level()), header.values);
+        for run in repetition.chain(definition) {
+            run?;
         }
     }
     Ok(())
@@ -585,7 +614,7 @@ mod tests {
             let page = first(&bytes, codec).unwrap();
             let content = decompress(&page, &bytes, &column(codec), &place);
             assert_eq!(content.is_ok(), sound, "{claimed}");
-            assert_eq!(verify(&bytes, 0, &column(codec), &place).is_ok(), sound);
+            assert_eq!(verify(&bytes, 0, &column(codec), false, &place).is_ok(), sound);
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use pandion_source::{IoStats, columns};
@@ -43,7 +44,7 @@ impl ParquetFile {
         selection: Option<RowSelection>,
         stats: &IoStats,
     ) -> Result<Vec<RecordBatch>> {
-        let plan = Plan::new(self, fields, row_group)?;
+        let mut plan = Plan::new(self, fields, row_group)?;
         let group_rows = usize::try_from(self.row_group(row_group)?.num_rows()).unwrap_or(0);
         let expected = selection.as_ref().map_or(group_rows, RowSelection::row_count);
         if expected == 0 {
@@ -53,6 +54,7 @@ impl ParquetFile {
             return Ok(vec![plan.batch_without_columns(expected)?]);
         }
         let selection = selection.filter(|_| expected < group_rows);
+        plan.skips = selection.is_some();
         let metadata = match selection {
             Some(_) => self.with_page_index(stats).await?,
             None => self.arrow(),
@@ -86,7 +88,8 @@ impl ParquetFile {
     }
 
     /// Reads `fields` of single rows of the file, counted from 0 in the file, which are ascending
-    /// and distinct. The batch has them in that order. Row groups are read concurrently.
+    /// and distinct. The batch has them in that order. Row groups, and columns of vectors beside
+    /// the others, are read concurrently; each row counts once as decoded.
     ///
     /// # Errors
     /// As [`Self::read`]; `Internal` when the rows are not ascending or not in the file.
@@ -98,18 +101,49 @@ impl ParquetFile {
     ) -> Result<RecordBatch> {
         let schema = canonical_schema(fields)?;
         let parts = self.rows_by_group(rows)?;
-        let read = stream::iter(parts)
-            .map(|(row_group, rows)| async move {
-                let group_rows = self.row_group_rows(row_group).len();
-                let ranges = consecutive(&rows);
-                let selection = RowSelection::from_consecutive_ranges(ranges, group_rows);
-                self.read(fields, row_group, Some(selection), stats).await
-            })
+        let taken: Vec<RecordBatch> = stream::iter(parts)
+            .map(|(row_group, rows)| self.take_in_group(fields, &schema, row_group, rows, stats))
             .buffered(ROW_GROUPS_IN_FLIGHT)
-            .try_concat()
+            .try_collect()
             .await?;
-        concat_batches(&schema, &read)
+        concat_batches(&schema, &taken)
             .map_err(|error| Error::internal("joining batches failed").caused_by(error))
+    }
+
+    /// Reads rows of one row group: vectors without, and everything else with the library's reader.
+    async fn take_in_group(
+        &self,
+        fields: &[FieldSchema],
+        schema: &SchemaRef,
+        row_group: usize,
+        rows: Vec<usize>,
+        stats: &IoStats,
+    ) -> Result<RecordBatch> {
+        let is_vector = |field: &&FieldSchema| field.data_type.is_dense_vector();
+        let others: Vec<FieldSchema> =
+            fields.iter().filter(|field| !is_vector(field)).cloned().collect();
+        let group_rows = self.row_group_rows(row_group).len();
+        let selection = RowSelection::from_consecutive_ranges(consecutive(&rows), group_rows);
+        let vectors = fields.iter().filter(is_vector);
+        let vectors = vectors.map(|field| self.take_vectors(field, row_group, &rows, stats));
+        let (vectors, batches) = futures::try_join!(
+            futures::future::try_join_all(vectors),
+            self.read(&others, row_group, Some(selection), stats)
+        )?;
+        if others.is_empty() {
+            stats.count_rows_decoded(rows.len() as u64);
+        }
+        let failed =
+            |error: ArrowError| Error::internal("joining columns failed").caused_by(error);
+        let others = concat_batches(&canonical_schema(&others)?, &batches).map_err(failed)?;
+        let (mut vectors, mut others) = (vectors.into_iter(), others.columns().iter().cloned());
+        let columns = fields
+            .iter()
+            .map(|field| if is_vector(&field) { vectors.next() } else { others.next() })
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| Error::internal("a column was lost"))?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(failed)
     }
 
     /// The row groups that hold `rows`, each with the rows counted in the row group.
@@ -160,6 +194,8 @@ struct Plan<'a> {
     schema: SchemaRef,
     row_group: usize,
     roots: BTreeSet<usize>,
+    /// Whether only some of the rows are read.
+    skips: bool,
     place: String,
 }
 
@@ -179,7 +215,7 @@ impl<'a> Plan<'a> {
             roots.insert(column.root);
         }
         let schema = canonical_schema(fields)?;
-        Ok(Self { file, fields, schema, row_group, roots, place })
+        Ok(Self { file, fields, schema, row_group, roots, skips: false, place })
     }
 
     fn decoder(
@@ -237,7 +273,7 @@ impl<'a> Plan<'a> {
                 .about(Subject::Source));
         };
         let place = || format!("{}, column {}", self.place, column.column_path());
-        pages::verify(bytes, range.start, column, &place)
+        pages::verify(bytes, range.start, column, self.skips, &place)
     }
 
     fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch> {

@@ -7,7 +7,8 @@
 
 mod assemble;
 pub(crate) mod layout;
-mod levels;
+pub(crate) mod levels;
+mod take;
 mod values;
 
 use std::ops::Range;
@@ -84,16 +85,25 @@ impl ParquetFile {
         row_group: usize,
         stats: &IoStats,
     ) -> Result<VectorBlock> {
+        let block = self.read_block(field, row_group, stats).await?;
+        stats.count_rows_decoded(block.rows() as u64);
+        Ok(block)
+    }
+
+    async fn read_block(
+        &self,
+        field: &FieldSchema,
+        row_group: usize,
+        stats: &IoStats,
+    ) -> Result<VectorBlock> {
         let range = self.vector_range(field, row_group)?;
         let bytes = self.object().read_range(range, stats).await?;
         let (file, field) = (self.clone(), field.clone());
         let decode = move || file.decode_vectors(&field, row_group, &bytes);
         let decoded = tokio::task::spawn_blocking(decode).await;
-        let block = decoded.map_err(|error| {
+        decoded.map_err(|error| {
             Error::internal(format!("{}: decoding ended abnormally", self.uri())).caused_by(error)
-        })??;
-        stats.count_rows_decoded(block.rows() as u64);
-        Ok(block)
+        })?
     }
 
     /// The leaf that holds the vectors of `field`, and how.

@@ -24,3 +24,6 @@ pub use request::{
 };
 pub use snapshot::Snapshot;
 pub use vectors::{VectorCache, VectorCacheUsage};
+
+#[cfg(test)]
+mod tests;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use pandion_connector_parquet::{ParquetFile, read_footer};
-use pandion_manifest::DataFile;
+use pandion_manifest::{ColumnStatistics, DataFile, StatValue};
 use pandion_source::{IoStats, PinnedObject};
-use pandion_types::{CollectionSchema, Error, FileId, Result, Subject};
+use pandion_types::{CollectionSchema, DataType, Error, FieldSchema, FileId, Result, Subject};
 
 /// Files whose footers are read at the same time.
 pub(crate) const FILES_IN_FLIGHT: usize = 32;
 /// Problems that a message lists; the rest is counted.
 const PROBLEMS_SHOWN: usize = 20;
+/// Longer bounds of strings are not kept: they would swell the manifest.
+const BOUND_BYTES_MAX: usize = 1024;
 
 /// What one file turned out to be: an entry of the manifest, or all that is wrong with it.
 struct Checked {
@@ -75,10 +77,35 @@ async fn check(
         identity: object.identity.clone(),
         footer_digest: *blake3::hash(&footer).as_bytes(),
         row_groups: row_groups.collect::<Result<_>>()?,
-        columns: file.statistics(&fields),
+        columns: statistics(&file, &fields),
         footer,
     };
     Ok(Checked { entry, problems })
+}
+
+/// The statistics that pruning can use: of columns of single values, with bounds of a size that a
+/// manifest takes.
+fn statistics(file: &ParquetFile, fields: &[FieldSchema]) -> Vec<ColumnStatistics> {
+    let single: Vec<FieldSchema> = fields
+        .iter()
+        .filter(|field| {
+            let data_type = field.data_type;
+            !data_type.is_vector() && data_type != DataType::Array && data_type != DataType::Json
+        })
+        .cloned()
+        .collect();
+    let mut columns = file.statistics(&single);
+    for column in &mut columns {
+        for bound in [&mut column.min, &mut column.max] {
+            let long = matches!(bound, Some(StatValue::String(text)) if text.len() > BOUND_BYTES_MAX);
+            if long {
+                *bound = None;
+            }
+        }
+        column.null_count = column.null_count.filter(|&count| count <= file.rows());
+    }
+    columns.sort_by_key(|column| column.field);
+    columns
 }
 
 fn report(wrong: &[&Checked], files: usize) -> Error {

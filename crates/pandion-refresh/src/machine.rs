@@ -243,3 +243,130 @@ fn check_not_emptied(start: &Start, manifest: &Manifest) -> Result<()> {
     ))
     .about(Subject::Source))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use object_store::memory::InMemory;
+    use pandion_source::SourceFile;
+    use pandion_types::{ContentTag, FileIdentity};
+
+    use super::*;
+
+    fn identity(name: &str) -> FileIdentity {
+        FileIdentity {
+            uri: format!("s3://host/bucket/{name}"),
+            size: 10,
+            tag: ContentTag::ETag("tag".into()),
+        }
+    }
+
+    fn file(id: u32, name: &str, rows: u64) -> DataFile {
+        DataFile {
+            id: FileId::new(id).unwrap(),
+            location: name.into(),
+            identity: identity(name),
+            footer_digest: [0; 32],
+            row_groups: vec![rows],
+            columns: Vec::new(),
+            footer: Bytes::new(),
+        }
+    }
+
+    fn listing(names: &[&str]) -> SourceState {
+        let store: Arc<dyn object_store::ObjectStore> = Arc::new(InMemory::new());
+        let files = names.iter().map(|name| SourceFile {
+            object: PinnedObject {
+                store: Arc::clone(&store),
+                location: (*name).into(),
+                identity: identity(name),
+            },
+        });
+        SourceState { files: files.collect() }
+    }
+
+    fn start(before: Option<&[(u32, &str)]>) -> Start {
+        let before = before.map(|files| {
+            Arc::new(Manifest {
+                collection: CollectionId(7),
+                version: ManifestVersion(4),
+                next_file_id: 10,
+                schema_version: 0,
+                files: files.iter().map(|(id, name)| file(*id, name, 5)).collect(),
+            })
+        });
+        Start {
+            collection: CollectionId(7),
+            schema_version: 0,
+            before,
+            source: "s3://host/bucket/".to_owned(),
+            allow_empty: false,
+            overrides: false,
+        }
+    }
+
+    /// Runs to the first effect after the footers were read; every new file has `rows` rows.
+    fn after_footers(start: &Start, now: &[&str], rows: u64) -> Result<(State, Option<Effect>)> {
+        let (state, _) = step(start, State::Pending, Event::Started)?;
+        let (state, effect) = step(start, state, Event::Listed(listing(now)))?;
+        let Some(Effect::ReadFooters(objects)) = effect else { return Ok((state, effect)) };
+        let files = objects.iter().map(|object| {
+            let name = object.location.to_string();
+            file(1, &name, rows)
+        });
+        step(start, state, Event::FootersRead(files.collect()))
+    }
+
+    #[test]
+    fn an_unchanged_source_is_complete_after_its_listing() {
+        let start = start(Some(&[(1, "a"), (2, "b")]));
+        let (state, effect) = after_footers(&start, &["a", "b"], 0).unwrap();
+        let Some(Effect::Complete(receipt)) = effect else { panic!("{effect:?}") };
+        assert_eq!(receipt, Receipt { kept: 2, rows: 10, ..Receipt::default() });
+        assert!(matches!(state, State::Publishing(_)));
+    }
+
+    #[test]
+    fn ids_of_files_that_are_gone_are_not_given_again() {
+        let start = start(Some(&[(3, "a"), (9, "b")]));
+        let (_, effect) = after_footers(&start, &["a", "c", "d"], 5).unwrap();
+        let Some(Effect::Verify(manifest, first)) = effect else { panic!("{effect:?}") };
+        let ids: Vec<u32> = manifest.files.iter().map(|file| file.id.get()).collect();
+        assert_eq!(ids, [3, 10, 11]);
+        assert_eq!((first.get(), manifest.next_file_id, manifest.version.0), (10, 12, 5));
+    }
+
+    #[test]
+    fn a_shrunken_source_is_written_without_reading_anything() {
+        let start = start(Some(&[(1, "a"), (2, "b")]));
+        let (state, effect) = after_footers(&start, &["b"], 0).unwrap();
+        assert!(matches!(effect, Some(Effect::Write(_))), "{effect:?}");
+        let State::Writing(_, receipt) = state else { panic!("{state:?}") };
+        assert_eq!((receipt.removed, receipt.kept, receipt.rows), (1, 1, 5));
+    }
+
+    #[test]
+    fn an_emptied_source_is_refused_unless_allowed() {
+        let mut start = start(Some(&[(1, "a")]));
+        let error = after_footers(&start, &[], 0).unwrap_err();
+        assert!(error.message().contains("refusing to drop all 1 segments"), "{error}");
+        start.allow_empty = true;
+        let (state, _) = after_footers(&start, &[], 0).unwrap();
+        assert!(matches!(state, State::Writing(..)));
+    }
+
+    #[test]
+    fn a_first_refresh_needs_files_with_rows() {
+        let start = start(None);
+        let error = after_footers(&start, &[], 0).unwrap_err();
+        assert!(error.message().contains("no files found in external source"), "{error}");
+        let error = after_footers(&start, &["a"], 0).unwrap_err();
+        assert!(error.message().contains("1 fragments but zero total rows"), "{error}");
+    }
+
+    #[test]
+    fn an_event_out_of_turn_is_an_error() {
+        let error = step(&start(None), State::Listing, Event::Written).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+    }
+}

@@ -4,6 +4,8 @@
 //! Where the levels say that every row has a whole vector, which runs of them do in few bytes, the
 //! values go into the block as they stand, also in parallel. Other pages are taken level by level.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use pandion_index::{VectorBlock, VectorBlockBuilder};
 use pandion_types::{Error, Result, Subject};
@@ -60,7 +62,21 @@ impl<'a> Assembler<'a> {
     }
 
     /// Decodes all pages.
-    pub(super) fn run(mut self, pages: &[PageAt]) -> Result<VectorBlock> {
+    pub(super) fn run(self, pages: &[PageAt]) -> Result<VectorBlock> {
+        self.run_on(pages).map(|(block, _)| block)
+    }
+
+    /// As `new`, with the dictionary that another page of the column came after.
+    pub(super) fn with_dictionary(
+        chunk: &'a Chunk<'a>,
+        rows: usize,
+        dictionary: Option<Dictionary>,
+    ) -> Result<Self> {
+        Ok(Self { dictionary, ..Self::new(chunk, rows)? })
+    }
+
+    /// Decodes all pages, and gives back the dictionary for the next ones.
+    pub(super) fn run_on(mut self, pages: &[PageAt]) -> Result<(VectorBlock, Option<Dictionary>)> {
         let mut rest = pages;
         while let Some(first) = rest.first() {
             match first.header.kind {
@@ -80,7 +96,7 @@ impl<'a> Assembler<'a> {
         if self.builder.rows_left() > 0 {
             return Err(self.wrong_rows(self.builder.rows_filled()));
         }
-        self.builder.finish()
+        Ok((self.builder.finish()?, self.dictionary))
     }
 
     fn read_dictionary(&mut self, page: &PageAt) -> Result<()> {
@@ -179,40 +195,67 @@ impl<'a> Assembler<'a> {
                 let row = |value| filled + position_of(levels.max, &definition, value);
                 chunk.value_error(page.page, error, row)
             })?;
+        let levels = PageLevels { definition: &definition, repetition: &repetition };
         let mut run = 0..0;
-        for (at, &level) in definition.iter().enumerate() {
-            let continues = is_list && repetition[at] == 1;
-            if !continues {
+        let mut at = 0;
+        while at < header.values {
+            let whole = levels.whole_rows(at, chunk.layout);
+            if whole > 0 {
                 self.flush(&units, &mut run)?;
                 self.close_row()?;
-                self.check_room()?;
-                self.open = 0;
-            }
-            if level == levels.max {
-                if self.open == chunk.layout.per_row {
-                    self.flush(&units, &mut run)?;
-                    let more = repetition[at..].iter().take_while(|&&level| level == 1).count();
-                    return Err(self.length_error(self.open + more));
-                }
-                run.end += format.unit;
-                self.open += 1;
+                self.check_room(whole)?;
+                run.end += whole * chunk.layout.per_row * format.unit;
+                at += whole * chunk.layout.per_row;
                 continue;
             }
-            self.flush(&units, &mut run)?;
-            if continues || level >= levels.element {
-                return Err(chunk.null_error(self.open_row()));
-            }
-            if level >= levels.row && is_list {
-                return Err(self.length_error(0));
-            }
-            self.builder.push_null()?;
-            self.open = chunk.layout.per_row;
+            self.add_level(levels, at, &units, &mut run)?;
+            at += 1;
         }
         self.flush(&units, &mut run)
     }
 
+    /// Adds one level of a page; the values that it and those before it stand for may still be in
+    /// `run`.
+    fn add_level(
+        &mut self,
+        page: PageLevels<'_>,
+        at: usize,
+        units: &[u8],
+        run: &mut Range<usize>,
+    ) -> Result<()> {
+        let Layout { format, per_row, is_list, levels, .. } = self.chunk.layout;
+        let level = page.definition[at];
+        let continues = is_list && page.repetition[at] == 1;
+        if !continues {
+            self.flush(units, run)?;
+            self.close_row()?;
+            self.check_room(1)?;
+            self.open = 0;
+        }
+        if level == levels.max {
+            if self.open == per_row {
+                self.flush(units, run)?;
+                let more = page.repetition[at..].iter().take_while(|&&level| level == 1).count();
+                return Err(self.length_error(self.open + more));
+            }
+            run.end += format.unit;
+            self.open += 1;
+            return Ok(());
+        }
+        self.flush(units, run)?;
+        if continues || level >= levels.element {
+            return Err(self.chunk.null_error(self.open_row()));
+        }
+        if level >= levels.row && is_list {
+            return Err(self.length_error(0));
+        }
+        self.builder.push_null()?;
+        self.open = per_row;
+        Ok(())
+    }
+
     /// Writes the values of `run`, which then is empty and begins behind them.
-    fn flush(&mut self, units: &[u8], run: &mut std::ops::Range<usize>) -> Result<()> {
+    fn flush(&mut self, units: &[u8], run: &mut Range<usize>) -> Result<()> {
         if run.start < run.end {
             let values = &units[run.clone()];
             self.builder.append_bytes_with(values.len(), |out| {
@@ -232,11 +275,11 @@ impl<'a> Assembler<'a> {
         Err(self.length_error(self.open))
     }
 
-    fn check_room(&self) -> Result<()> {
-        match self.builder.rows_left() {
-            0 => Err(self.wrong_rows(self.rows + 1)),
-            _ => Ok(()),
+    fn check_room(&self, rows: usize) -> Result<()> {
+        if rows <= self.builder.rows_left() {
+            return Ok(());
         }
+        Err(self.wrong_rows(self.builder.rows_filled() + rows))
     }
 
     fn wrong_rows(&self, found: usize) -> Error {
@@ -253,6 +296,36 @@ impl<'a> Assembler<'a> {
     fn open_row(&self) -> usize {
         let filled = self.builder.rows_filled();
         if self.open >= self.chunk.layout.per_row { filled.saturating_sub(1) } else { filled }
+    }
+}
+
+/// The levels of a page. Without lists there are no repetition levels.
+#[derive(Clone, Copy)]
+struct PageLevels<'a> {
+    definition: &'a [u8],
+    repetition: &'a [u8],
+}
+
+impl PageLevels<'_> {
+    /// How many rows from `at` on have a whole vector each.
+    fn whole_rows(self, at: usize, layout: Layout) -> usize {
+        let Layout { per_row, is_list, levels, .. } = layout;
+        if is_list && self.repetition[at] != 0 {
+            return 0;
+        }
+        let full = self.definition[at..].chunks_exact(per_row);
+        let full = full.take_while(|row| row.iter().all(|&level| level == levels.max)).count();
+        if !is_list {
+            return full;
+        }
+        let rows = self.repetition[at..].chunks_exact(per_row).take(full);
+        let whole = |row: &&[u8]| row[0] == 0 && row[1..].iter().all(|&level| level == 1);
+        let whole = rows.take_while(whole).count();
+        // What follows the last of them must not belong to it.
+        match self.repetition.get(at + whole * per_row) {
+            Some(1) => whole.saturating_sub(1),
+            _ => whole,
+        }
     }
 }
 

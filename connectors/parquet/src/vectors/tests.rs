@@ -137,22 +137,21 @@ fn rows(count: usize, width: usize, null_every: Option<usize>, distinct: usize) 
 async fn oracle(file: &ParquetFile, field: &FieldSchema, row_group: usize) -> Rows {
     let fields = std::slice::from_ref(field);
     let batches = file.read(fields, row_group, None, &IoStats::default()).await.unwrap();
-    batches
-        .iter()
-        .flat_map(|batch| {
-            let array = batch.column(0);
-            (0..array.len())
-                .map(|row| {
-                    array.is_valid(row).then(|| match array.as_fixed_size_binary_opt() {
-                        Some(bytes) => bytes.value(row).to_vec(),
-                        None => {
-                            let values = array.as_fixed_size_list().value(row);
-                            let floats = values.as_primitive::<Float32Type>();
-                            floats.values().iter().flat_map(|value| value.to_le_bytes()).collect()
-                        }
-                    })
-                })
-                .collect::<Vec<_>>()
+    batches.iter().flat_map(|batch| bytes_of(batch.column(0))).collect()
+}
+
+/// The vectors of an array of a canonical type.
+fn bytes_of(array: &ArrayRef) -> Rows {
+    (0..array.len())
+        .map(|row| {
+            array.is_valid(row).then(|| match array.as_fixed_size_binary_opt() {
+                Some(bytes) => bytes.value(row).to_vec(),
+                None => {
+                    let values = array.as_fixed_size_list().value(row);
+                    let floats = values.as_primitive::<Float32Type>();
+                    floats.values().iter().flat_map(|value| value.to_le_bytes()).collect()
+                }
+            })
         })
         .collect()
 }
@@ -509,5 +508,71 @@ proptest! {
         prop_assert_eq!(short.kind(), ErrorKind::Corrupt);
         let long = Assembler::new(&chunk, count + 1).unwrap().run(&pages).unwrap_err();
         prop_assert_eq!(long.kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[tokio::test]
+async fn taking_vectors_fetches_only_their_pages() {
+    let field = vector_field("v", DataType::FloatVector, 32);
+    let rows = rows(4000, 128, None, 4000);
+    let array = column(DataType::FloatVector, Shape::List, &rows, 128).unwrap();
+    let properties = properties().set_data_page_row_count_limit(100).set_write_batch_size(50);
+    let file = open(write(&[("v", array)], properties.build())).await;
+    let stats = IoStats::default();
+    file.page_index(&stats).await.unwrap();
+    let index = stats.counts();
+    let batch = file.take(std::slice::from_ref(&field), &[150, 160, 3950], &stats).await.unwrap();
+    let expected: Rows = [150, 160, 3950].map(|row: usize| rows[row].clone()).to_vec();
+    assert_eq!(bytes_of(batch.column(0)), expected);
+    let counts = stats.counts();
+    assert_eq!(counts.read_requests - index.read_requests, 2);
+    // Two pages of 100 vectors of 128 bytes, with their levels, of 512,000 bytes in all.
+    let bytes = counts.bytes_read - index.bytes_read;
+    assert!((25_600..30_000).contains(&bytes), "{bytes}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_vectors_can_be_taken(
+        taken in prop::collection::btree_set(0_u32..400, 0..40),
+        data_type in prop::sample::select(&TYPES[..4]),
+        shape in prop::sample::select(&SHAPES[..]),
+        null_every in prop::option::of(1_usize..20),
+        dictionary in any::<bool>(),
+        has_index in any::<bool>(),
+        (page_rows, group_rows) in (1_usize..100, 50_usize..400),
+    ) {
+        let field = vector_field("v", data_type, 6);
+        let width = field.vector_type().unwrap().bytes();
+        let expected = rows(400, width, null_every, 300);
+        let Some(array) = column(data_type, shape, &expected, width) else { return Ok(()) };
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(dictionary)
+            .set_dictionary_page_size_limit(1000)
+            .set_data_page_row_count_limit(page_rows)
+            .set_write_batch_size(16)
+            .set_max_row_group_row_count(Some(group_rows))
+            .set_offset_index_disabled(!has_index)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_compression(Compression::SNAPPY)
+            .build();
+        let taken: Vec<u32> = taken.into_iter().collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let batch = runtime.block_on(async {
+            let file = open(write(&[("v", array)], properties)).await;
+            let stats = IoStats::default();
+            let batch = file.take(std::slice::from_ref(&field), &taken, &stats).await.unwrap();
+            assert_eq!(stats.counts().rows_decoded, taken.len() as u64);
+            batch
+        });
+        prop_assert_eq!(
+            batch.column(0).data_type(),
+            &columns::canonical_type(&field).unwrap()
+        );
+        let expected: Rows =
+            taken.iter().map(|&row| expected[usize::try_from(row).unwrap()].clone()).collect();
+        prop_assert_eq!(bytes_of(batch.column(0)), expected);
     }
 }

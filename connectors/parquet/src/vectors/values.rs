@@ -108,6 +108,14 @@ impl Dictionary {
             return Err(Malformed { at: 0, what: "has dictionary indices of over 32 bits" }.into());
         }
         let width = u32::from(width);
+        if self.spans.is_none() {
+            match self.unit {
+                1 => return self.gather_small::<1>(width, runs, out),
+                2 => return self.gather_small::<2>(width, runs, out),
+                4 => return self.gather_small::<4>(width, runs, out),
+                _ => {}
+            }
+        }
         let mut slots = out.chunks_exact_mut(self.unit).enumerate();
         for run in Runs::new(runs, width, slots.len()) {
             match run? {
@@ -122,6 +130,38 @@ impl Dictionary {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// As `gather`, for units that are moved in a register.
+    fn gather_small<const UNIT: usize>(
+        &self,
+        width: u32,
+        runs: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), ValueError> {
+        let beyond = Malformed { at: 0, what: "has an index beyond its dictionary" };
+        let (entries, _) = self.bytes.as_chunks::<UNIT>();
+        let (mut slots, _) = out.as_chunks_mut::<UNIT>();
+        for run in Runs::new(runs, width, slots.len()) {
+            let run = run?;
+            let (Run::Repeated { count, .. } | Run::Packed { count, .. }) = run;
+            let (part, rest) = slots.split_at_mut(count);
+            match run {
+                Run::Repeated { value, .. } => {
+                    if count > 0 {
+                        part.fill(*entries.get(value as usize).ok_or(beyond)?);
+                    }
+                }
+                Run::Packed { bytes, .. } => {
+                    for (at, slot) in part.iter_mut().enumerate() {
+                        let index = unpack(bytes, width, at) as usize;
+                        *slot = *entries.get(index).ok_or(beyond)?;
+                    }
+                }
+            }
+            slots = rest;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use pandion_proto::schema::{
     CollectionSchema, DataType, FieldData, FieldSchema, field_data, scalar_field,
 };
 use prost::Message as _;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 const OUTPUT: [&str; 4] = ["__virtual_pk__", "product_id", "title", "price"];
 
@@ -26,10 +26,11 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) async fn connect(address: SocketAddr) -> Result<Self> {
-        let milvus = MilvusServiceClient::connect(format!("http://{address}"))
+        let channel = Endpoint::new(format!("http://{address}"))?
+            .connect()
             .await
             .context("connecting to the server")?;
-        Ok(Self { milvus })
+        Ok(Self { milvus: MilvusServiceClient::new(channel) })
     }
 
     pub(super) async fn create(&mut self, name: &str, source: &str, dim: usize) -> Result<()> {

@@ -1,0 +1,102 @@
+//! Measures what the project promises, end to end, and prints one table of measure, goal, value
+//! and whether the goal is met.
+//!
+//! Every number comes from a run that it makes itself: nothing is read from an earlier one, and a
+//! wrong answer of a search ends the run. It is no micro-benchmark and keeps no history.
+
+mod bandwidth;
+mod client;
+mod exact;
+mod first_answer;
+mod lake;
+mod peers;
+mod process;
+mod refresh;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand};
+
+use crate::report::Report;
+
+/// Measures what Pandion promises and prints it as a table.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// What to measure; everything when absent.
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+enum Command {
+    /// Requests and time of refreshes of many small files on an S3 server.
+    Refresh,
+    /// Exact search beside the machine's memory bandwidth, in the library and over gRPC.
+    Exact,
+    /// From files to the first right answer, beside other systems, and the memory that it takes.
+    FirstAnswer,
+    /// All of it.
+    All,
+}
+
+/// How large and how often.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Rows to search.
+    #[arg(long, global = true, default_value_t = 1_000_000)]
+    rows: usize,
+    /// Dimension of their vectors.
+    #[arg(long, global = true, default_value_t = 128)]
+    dim: usize,
+    /// Files to refresh.
+    #[arg(long, global = true, default_value_t = 1_000)]
+    files: usize,
+    /// Times that a short measurement is repeated; the median counts.
+    #[arg(long, global = true, default_value_t = 25)]
+    rounds: usize,
+    /// Times that a long measurement is repeated; the median counts.
+    #[arg(long, global = true, default_value_t = 3)]
+    repeats: usize,
+    /// Write the numbers to this file as JSON.
+    #[arg(long, global = true, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Keep the generated lakes here; beside the build's output when absent.
+    #[arg(long, global = true, value_name = "DIR")]
+    lakes: Option<PathBuf>,
+    /// A Python with the packages of `peers/requirements.txt`; without it no peer is measured.
+    #[arg(long, global = true, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+    /// Also measure the peers that take minutes, on the first layout.
+    #[arg(long, global = true)]
+    slow_peers: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let options = arguments.options;
+    ensure!(options.rows > 0 && options.dim > 0 && options.files > 0, "there is nothing to measure");
+    ensure!(options.rounds > 0 && options.repeats > 0, "a measurement is made once at least");
+    let command = arguments.command.unwrap_or(Command::All);
+    let wanted = |part| command == Command::All || command == part;
+    let mut report = Report::default();
+    if wanted(Command::Refresh) {
+        refresh::measure(&options, &mut report).await?;
+    }
+    if wanted(Command::Exact) {
+        exact::measure(&options, &mut report).await?;
+    }
+    if wanted(Command::FirstAnswer) {
+        first_answer::measure(&options, &mut report).await?;
+    }
+    report.print()?;
+    if let Some(file) = &options.out {
+        report.write_json(file)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What processes and threads have used, as Linux tells it in `/proc`.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+/// Clock ticks per second in `/proc/PID/stat`: Linux fixes what it shows there at 100.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// What a process has used since it began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// CPU time of all its threads, those that ended included, in steps of 10 ms.
+    pub(crate) cpu: Duration,
+    /// The most memory that was ever resident, in bytes.
+    pub(crate) peak_bytes: u64,
+}
+
+impl Usage {
+    /// Of the process with this id.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let stat = read(&format!("/proc/{pid}/stat"))?;
+        let status = read(&format!("/proc/{pid}/status"))?;
+        let ticks = cpu_ticks(&stat).with_context(|| format!("no CPU times in {stat:?}"))?;
+        let peak_bytes = peak_bytes(&status).context("no VmHWM in the status of a process")?;
+        Ok(Self { cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND), peak_bytes })
+    }
+}
+
+/// CPU time of the calling thread.
+///
+/// # Errors
+/// The kernel keeps no such statistics.
+pub(crate) fn thread_cpu() -> Result<Duration> {
+    // The kernel adds the time since the last tick when it looks for another thread to run.
+    std::thread::yield_now();
+    let text = read("/proc/thread-self/schedstat")?;
+    let nanoseconds = text.split_whitespace().next().and_then(|text| text.parse().ok());
+    nanoseconds.map(Duration::from_nanos).with_context(|| format!("no CPU time in {text:?}"))
+}
+
+/// Connections that a listener on this port of the loopback has now.
+///
+/// # Errors
+/// The table of connections cannot be read.
+pub(crate) fn connections(port: u16) -> Result<usize> {
+    let table = read("/proc/net/tcp")?;
+    Ok(table.lines().filter(|line| is_connected_to(line, port)).count())
+}
+
+fn is_connected_to(line: &str, port: u16) -> bool {
+    const ESTABLISHED: &str = "01";
+    let mut words = line.split_whitespace().skip(1);
+    let local = words.next().and_then(|address| address.split_once(':'));
+    let state = words.nth(1);
+    local.is_some_and(|(_, local)| u16::from_str_radix(local, 16) == Ok(port))
+        && state == Some(ESTABLISHED)
+}
+
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    // The name, in brackets, may hold anything; the numbers follow its last bracket.
+    let (_, numbers) = stat.rsplit_once(')')?;
+    let mut times = numbers.split_whitespace().skip(11).map(str::parse::<u64>);
+    let (user, system) = (times.next()?.ok()?, times.next()?.ok()?);
+    Some(user + system)
+}
+
+fn peak_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_s_texts_are_understood() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 9 9 20 0 8 0 100 4096 512";
+        assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!(peak_bytes("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t1 kB\n"), Some(2 << 20));
+        let line = "  3: 0100007F:2328 0100007F:C350 01 00000000:00000000 00:00000000 00000000";
+        assert!(is_connected_to(line, 9000));
+        assert!(!is_connected_to(line, 50_000));
+        assert!(!is_connected_to(&line.replace(" 01 ", " 06 "), 9000));
+    }
+
+    #[test]
+    fn work_shows_in_the_times_of_thread_and_process() {
+        let before = (thread_cpu().unwrap(), Usage::of(std::process::id()).unwrap());
+        let mut number = 1_u64;
+        while thread_cpu().unwrap() - before.0 < Duration::from_millis(50) {
+            (0..100_000).for_each(|at| number = std::hint::black_box(number.wrapping_mul(at | 1)));
+        }
+        let after = Usage::of(std::process::id()).unwrap();
+        assert!(after.cpu - before.1.cpu >= Duration::from_millis(30), "{before:?} {after:?}");
+        assert!(after.peak_bytes > 1 << 20);
+    }
+}
