@@ -29,7 +29,8 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(300);
 pub(crate) struct Found {
     /// The value of the lake's id column.
     pub(crate) id: i64,
-    pub(crate) distance: f32,
+    /// As the metric defines it.
+    pub(crate) distance: f64,
 }
 
 /// What a refresh says of itself, by the names that its receipt has.
@@ -48,10 +49,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: &str) -> Result<Self> {
-        let milvus = MilvusServiceClient::connect(address.to_owned())
+        let channel = Channel::from_shared(address.to_owned())?
+            .connect()
             .await
             .with_context(|| format!("connecting to {address}"))?;
-        Ok(Self { milvus })
+        Ok(Self { milvus: MilvusServiceClient::new(channel) })
     }
 
     /// Creates a collection over a lake of this dimension, and the index without which Milvus
@@ -118,10 +120,7 @@ impl Client {
 
     /// The receipt of a job, once it is completed.
     async fn receipt(&mut self, job: i64) -> Result<Option<Receipt>> {
-        let request = GetRefreshExternalCollectionProgressRequest {
-            job_id: job,
-            ..GetRefreshExternalCollectionProgressRequest::default()
-        };
+        let request = GetRefreshExternalCollectionProgressRequest { job_id: job };
         let response =
             self.milvus.get_refresh_external_collection_progress(request).await?.into_inner();
         check(response.status.clone())?;
@@ -164,11 +163,12 @@ pub(crate) fn search_request(
 ) -> Result<SearchRequest> {
     let bytes =
         |query: &Vec<f32>| query.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let values = queries.iter().map(|query| bytes(query).into()).collect();
     let group = PlaceholderGroup {
         placeholders: vec![PlaceholderValue {
             tag: "$0".to_owned(),
             r#type: PlaceholderType::FloatVector.into(),
-            values: queries.iter().map(bytes).collect(),
+            values,
             ..PlaceholderValue::default()
         }],
     };
@@ -192,7 +192,7 @@ pub(crate) fn found(answer: &SearchResultData) -> Result<Vec<Found>> {
     let ids = ids(&answer.fields_data).context("the answer has no column of ids")?;
     ensure!(ids.len() == answer.scores.len(), "{} ids, {} scores", ids.len(), answer.scores.len());
     let hits = ids.iter().zip(&answer.scores);
-    Ok(hits.map(|(&id, &distance)| Found { id, distance }).collect())
+    Ok(hits.map(|(&id, &distance)| Found { id, distance: f64::from(distance) }).collect())
 }
 
 fn ids(columns: &[FieldData]) -> Option<&[i64]> {

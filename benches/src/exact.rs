@@ -91,7 +91,7 @@ impl Data {
         let outcome = search_parallel(&parts, &request)?;
         ensure!(outcome.hits.len() == queries.len(), "an answer for each query");
         let hits = outcome.hits.first().context("no answer")?;
-        Ok(hits.iter().map(|hit| Found { id: hit.key, distance: hit.score }).collect())
+        Ok(hits.iter().map(|hit| Found { id: hit.key, distance: f64::from(hit.score) }).collect())
     }
 }
 

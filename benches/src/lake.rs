@@ -195,7 +195,7 @@ impl Truth {
         found.sort_unstable();
         ensure!(found == expected, "query {query}: found {found:?}, nearest are {expected:?}");
         for (row, distance) in answer.iter().zip(distances) {
-            let difference = (f64::from(row.distance) - distance).abs();
+            let difference = (row.distance - distance).abs();
             ensure!(
                 difference <= TOLERANCE * distance.max(1.0),
                 "query {query}, row {}: distance {} instead of {distance}",
@@ -249,11 +249,11 @@ mod tests {
                 rows.iter().map(|row| square_distance(query, row)).zip(0..).collect();
             all.sort_by(|left, right| left.0.total_cmp(&right.0));
             let mut answer: Vec<Found> =
-                all.iter().take(K).map(|&(d, id)| Found { id, distance: d as f32 }).collect();
+                all.iter().take(K).map(|&(d, id)| Found { id, distance: d }).collect();
             truth.check(at, &answer).unwrap();
             answer[K - 1].distance *= 1.01;
             assert!(truth.check(at, &answer).unwrap_err().to_string().contains("instead of"));
-            answer[K - 1] = Found { id: all[K].1, distance: all[K].0 as f32 };
+            answer[K - 1] = Found { id: all[K].1, distance: all[K].0 };
             assert!(truth.check(at, &answer).unwrap_err().to_string().contains("nearest are"));
             assert!(truth.check(at, &answer[1..]).is_err());
         }

@@ -80,7 +80,10 @@ pub(crate) struct Options {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let options = arguments.options;
-    ensure!(options.rows > 0 && options.dim > 0 && options.files > 0, "there is nothing to measure");
+    ensure!(
+        options.rows > 0 && options.dim > 0 && options.files > 0,
+        "there is nothing to measure"
+    );
     ensure!(options.rounds > 0 && options.repeats > 0, "a measurement is made once at least");
     let command = arguments.command.unwrap_or(Command::All);
     let wanted = |part| command == Command::All || command == part;

@@ -15,7 +15,7 @@ pub struct ColumnProblem {
     pub field: String,
     /// The row group, when not the whole file is concerned.
     pub row_group: Option<usize>,
-    /// What is wrong; names neither file nor field.
+    /// What is wrong. It does not name the file.
     pub message: String,
 }
 

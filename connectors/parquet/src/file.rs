@@ -236,7 +236,10 @@ fn columns(metadata: &ParquetMetaData, arrow: &SchemaRef) -> Vec<Column> {
             name: node.name().to_owned(),
             root,
             leaves,
-            arrow_type: arrow.field_with_name(node.name()).ok().map(|field| field.data_type().clone()),
+            arrow_type: arrow
+                .field_with_name(node.name())
+                .ok()
+                .map(|field| field.data_type().clone()),
         })
         .collect()
 }

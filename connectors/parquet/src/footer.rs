@@ -146,8 +146,9 @@ fn check_row_groups(uri: &str, metadata: &ParquetMetaData, size: u64) -> Result<
             Error::corrupt(format!("{uri}: footer: row group {number} {what}"))
                 .about(Subject::Source)
         };
-        let group_rows = u64::try_from(group.num_rows())
-            .map_err(|error| corrupt("has a negative number of rows".to_owned()).caused_by(error))?;
+        let group_rows = u64::try_from(group.num_rows()).map_err(|error| {
+            corrupt("has a negative number of rows".to_owned()).caused_by(error)
+        })?;
         rows = rows.saturating_add(group_rows);
         for column in group.columns() {
             if column.file_path().is_some_and(|path| !path.is_empty()) {

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_that_names_the_place() {
-        let error = guarded::<()>("s3://b/x.parquet", || panic!("index out of bounds")).unwrap_err();
+        let error =
+            guarded::<()>("s3://b/x.parquet", || panic!("index out of bounds")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert_eq!(error.to_string(), "s3://b/x.parquet: the data make no sense");
         assert!(format!("{error:?}").contains("index out of bounds"));

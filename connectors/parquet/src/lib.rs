@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod check;
+mod codec;
 mod connector;
 mod file;
 mod footer;

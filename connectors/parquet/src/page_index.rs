@@ -59,9 +59,8 @@ impl ParquetFile {
         guard::guarded(&place, || {
             let metadata = decode(self.metadata(), size, start..end, bytes)
                 .map_err(|error| guard::foreign(error, &place))?;
-            let metadata = check(metadata).map_err(|what| {
-                Error::corrupt(format!("{place} {what}")).about(Subject::Source)
-            })?;
+            let metadata = check(metadata)
+                .map_err(|what| Error::corrupt(format!("{place} {what}")).about(Subject::Source))?;
             let options = ArrowReaderOptions::new().with_schema(Arc::clone(self.arrow_schema()));
             ArrowReaderMetadata::try_new(Arc::new(metadata), options)
                 .map_err(|error| guard::foreign(error, &place))
@@ -104,9 +103,9 @@ fn decode(
     decoder.push_range(range, bytes)?;
     match decoder.try_decode()? {
         DecodeResult::Data(metadata) => Ok(metadata),
-        DecodeResult::NeedsData(_) | DecodeResult::Finished => {
-            Err(parquet::errors::ParquetError::General("the index is not where it should be".into()))
-        }
+        DecodeResult::NeedsData(_) | DecodeResult::Finished => Err(
+            parquet::errors::ParquetError::General("the index is not where it should be".into()),
+        ),
     }
 }
 

@@ -5,17 +5,14 @@
 //! than the page's bytes could hold, so that a small file cannot take the memory of a large one.
 //! Nothing here looks at values.
 
-use std::io::Read;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use pandion_types::{Error, Result};
+use pandion_types::Result;
 use parquet::basic::{Compression, Encoding, Type};
-use parquet::column::page::PageReader;
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::serialized_reader::SerializedPageReader;
 
+use crate::codec::decompress;
 use crate::guard;
 use crate::thrift::{Cursor, Malformed};
 use crate::vectors::levels::Runs;
@@ -48,8 +45,15 @@ pub(crate) struct PageHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageKind {
     Dictionary,
-    Data { definition: Encoding, repetition: Encoding },
-    DataV2 { definition_bytes: usize, repetition_bytes: usize, compressed: bool },
+    Data {
+        definition: Encoding,
+        repetition: Encoding,
+    },
+    DataV2 {
+        definition_bytes: usize,
+        repetition_bytes: usize,
+        compressed: bool,
+    },
     /// A kind that holds no values and is stepped over.
     Other,
 }
@@ -59,22 +63,26 @@ pub(crate) enum PageKind {
 pub(crate) struct PageAt {
     pub(crate) header: PageHeader,
     /// Where its header begins in the bytes of the chunk.
-    start: usize,
+    pub(crate) start: usize,
     /// Where what follows the header lies in the bytes of the chunk.
     pub(crate) body: Range<usize>,
 }
 
-/// The pages in bytes that hold whole pages of a column chunk, in order.
+/// The pages in bytes that hold whole pages of a column chunk, in order, up to the one that
+/// completes the column's values: writers have been seen to leave bytes behind it.
 #[derive(Debug)]
 pub(crate) struct Pages<'a> {
     bytes: &'a [u8],
     column: &'a ColumnChunkMetaData,
     at: usize,
+    /// Values that the column has beyond those of the pages so far.
+    left: usize,
 }
 
 impl<'a> Pages<'a> {
     pub(crate) fn new(bytes: &'a [u8], column: &'a ColumnChunkMetaData) -> Self {
-        Self { bytes, column, at: 0 }
+        let left = usize::try_from(column.num_values()).unwrap_or(0);
+        Self { bytes, column, at: 0, left }
     }
 
     fn read(&mut self) -> Result<PageAt, Malformed> {
@@ -100,14 +108,25 @@ impl Iterator for Pages<'_> {
 
     /// The next page. After an error there is nothing more.
     fn next(&mut self) -> Option<Self::Item> {
-        if self.at >= self.bytes.len() {
+        if self.at >= self.bytes.len() || self.left == 0 {
             return None;
         }
         let page = self.read();
-        if page.is_err() {
-            self.at = self.bytes.len();
+        match &page {
+            Ok(page) if page.header.is_data() => {
+                self.left = self.left.saturating_sub(page.header.values);
+            }
+            Ok(_) => {}
+            Err(_) => self.left = 0,
         }
         Some(page)
+    }
+}
+
+impl PageHeader {
+    /// Whether the page holds values that are not a dictionary.
+    pub(crate) fn is_data(&self) -> bool {
+        matches!(self.kind, PageKind::Data { .. } | PageKind::DataV2 { .. })
     }
 }
 
@@ -289,96 +308,6 @@ fn check_header(header: &PageHeader, column: &ColumnChunkMetaData) -> Result<(),
     Ok(())
 }
 
-/// The bytes of a page as they were before compression: levels, then values.
-///
-/// `chunk` is what `page` was found in; `place` names it for errors.
-///
-/// # Errors
-/// `Corrupt` when the page cannot be decompressed, or not to the size that its header says;
-/// `Unsupported` for a codec that is not built in.
-pub(crate) fn decompress(
-    page: &PageAt,
-    chunk: &Bytes,
-    column: &ColumnChunkMetaData,
-    place: &dyn Fn() -> String,
-) -> Result<Bytes> {
-    let stored = chunk.slice(page.body.clone());
-    let plain = match page.header.kind {
-        PageKind::DataV2 { compressed, .. } => !compressed,
-        PageKind::Dictionary | PageKind::Data { .. } | PageKind::Other => false,
-    };
-    let codec = column.compression();
-    let bytes = if plain || codec == Compression::UNCOMPRESSED {
-        stored
-    } else if matches!(codec, Compression::GZIP(_) | Compression::BROTLI(_)) {
-        inflate(page, &stored, codec, place)?
-    } else {
-        decompress_sized(page, chunk, column).map_err(|error| guard::foreign(error, place()))?
-    };
-    if bytes.len() != page.header.uncompressed {
-        return Err(Error::corrupt(format!(
-            "{}: a page of {} bytes should have {}",
-            place(),
-            bytes.len(),
-            page.header.uncompressed
-        )));
-    }
-    Ok(bytes)
-}
-
-/// For codecs whose decoders write no more than the size in the header: the library's page reader,
-/// which has them all, on the one page.
-fn decompress_sized(
-    page: &PageAt,
-    chunk: &Bytes,
-    column: &ColumnChunkMetaData,
-) -> Result<Bytes, parquet::errors::ParquetError> {
-    let bytes = chunk.slice(page.start..page.body.end);
-    let chunk_of_one = ColumnChunkMetaData::builder(column.column_descr_ptr())
-        .set_compression(column.compression())
-        .set_data_page_offset(0)
-        .set_total_compressed_size(i64::try_from(bytes.len())?)
-        .build()?;
-    let mut reader = SerializedPageReader::new(Arc::new(bytes), &chunk_of_one, 0, None)?;
-    Ok(reader.get_next_page()?.map(|page| page.buffer().clone()).unwrap_or_default())
-}
-
-/// For codecs whose decoders write until their input ends, which may be far beyond the size in the
-/// header.
-fn inflate(
-    page: &PageAt,
-    stored: &Bytes,
-    codec: Compression,
-    place: &dyn Fn() -> String,
-) -> Result<Bytes> {
-    let levels = match page.header.kind {
-        PageKind::DataV2 { definition_bytes, repetition_bytes, .. } => {
-            definition_bytes + repetition_bytes
-        }
-        PageKind::Dictionary | PageKind::Data { .. } | PageKind::Other => 0,
-    };
-    let mut bytes = Vec::new();
-    let reserved = bytes.try_reserve_exact(page.header.uncompressed + 1);
-    reserved.map_err(|error| {
-        Error::unavailable(format!("{}: no memory for a page", place())).caused_by(error)
-    })?;
-    bytes.extend_from_slice(stored.get(..levels).unwrap_or_default());
-    let input = stored.get(levels..).unwrap_or_default();
-    // One byte more than there should be shows that there are too many.
-    let rest = (page.header.uncompressed + 1).saturating_sub(levels) as u64;
-    let read = match codec {
-        Compression::BROTLI(_) if !input.is_empty() => {
-            brotli::Decompressor::new(input, 1 << 12).take(rest).read_to_end(&mut bytes)
-        }
-        _ if input.is_empty() => Ok(0),
-        _ => flate2::read::MultiGzDecoder::new(input).take(rest).read_to_end(&mut bytes),
-    };
-    read.map_err(|error| {
-        Error::corrupt(format!("{}: a page cannot be decompressed", place())).caused_by(error)
-    })?;
-    Ok(Bytes::from(bytes))
-}
-
 /// Checks whole pages before they are handed to the library's decoder.
 ///
 /// Beside the headers this looks into pages whose decoders reserve memory for what is written
@@ -400,7 +329,7 @@ pub(crate) fn verify(
         let page = page.map_err(|error| guard::malformed(error, offset_in_file, place()))?;
         let unbounded =
             matches!(column.compression(), Compression::GZIP(_) | Compression::BROTLI(_));
-        let is_data = matches!(page.header.kind, PageKind::Data { .. } | PageKind::DataV2 { .. });
+        let is_data = page.header.is_data();
         let counted = matches!(
             page.header.encoding,
             Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY
@@ -435,8 +364,10 @@ fn check_content(
     if lists {
         let width = |max: i16| u16::BITS - max.unsigned_abs().leading_zeros();
         let descriptor = column.column_descr();
-        let repetition = Runs::new(parts.repetition, width(descriptor.max_rep_level()), header.values);
-        let definition = Runs::new(parts.definition, width(descriptor.max_def_level()), header.values);
+        let repetition =
+            Runs::new(parts.repetition, width(descriptor.max_rep_level()), header.values);
+        let definition =
+            Runs::new(parts.definition, width(descriptor.max_def_level()), header.values);
         for run in repetition.chain(definition) {
             run?;
         }
@@ -486,8 +417,7 @@ pub(crate) fn split<'a>(
             Ok(Parts { repetition, definition, values: rest })
         }
         PageKind::DataV2 { definition_bytes, repetition_bytes, .. } => {
-            let (repetition, rest) =
-                content.split_at_checked(repetition_bytes).ok_or(too_short)?;
+            let (repetition, rest) = content.split_at_checked(repetition_bytes).ok_or(too_short)?;
             let (definition, values) = rest.split_at_checked(definition_bytes).ok_or(too_short)?;
             Ok(Parts { repetition, definition, values })
         }
@@ -550,6 +480,8 @@ fn skip_delta_blocks(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// A header of a page of plain data, as thrift writes it.
@@ -580,7 +512,11 @@ mod tests {
         let path = parquet::schema::types::ColumnPath::from("c");
         let descriptor =
             parquet::schema::types::ColumnDescriptor::new(Arc::new(column), 0, 0, path);
-        ColumnChunkMetaData::builder(Arc::new(descriptor)).set_compression(codec).build().unwrap()
+        ColumnChunkMetaData::builder(Arc::new(descriptor))
+            .set_compression(codec)
+            .set_num_values(3)
+            .build()
+            .unwrap()
     }
 
     fn first(bytes: &[u8], codec: Compression) -> Result<PageAt, Malformed> {

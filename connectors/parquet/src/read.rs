@@ -133,8 +133,7 @@ impl ParquetFile {
         if others.is_empty() {
             stats.count_rows_decoded(rows.len() as u64);
         }
-        let failed =
-            |error: ArrowError| Error::internal("joining columns failed").caused_by(error);
+        let failed = |error: ArrowError| Error::internal("joining columns failed").caused_by(error);
         let others = concat_batches(&canonical_schema(&others)?, &batches).map_err(failed)?;
         let (mut vectors, mut others) = (vectors.into_iter(), others.columns().iter().cloned());
         let columns = fields

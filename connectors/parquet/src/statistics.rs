@@ -38,8 +38,7 @@ impl ParquetFile {
         field: &FieldSchema,
         row_groups: std::ops::Range<usize>,
     ) -> ColumnStatistics {
-        let unknown =
-            ColumnStatistics { field: field.id, null_count: None, min: None, max: None };
+        let unknown = ColumnStatistics { field: field.id, null_count: None, min: None, max: None };
         let Ok(column) = self.column(field) else { return unknown };
         let Some(arrow_type) = &column.arrow_type else { return unknown };
         if columns::check(field, arrow_type).is_err() || column.leaves.len() != 1 {
@@ -141,11 +140,15 @@ fn bounds(
     order: ColumnOrder,
 ) -> Bounds {
     match (data_type, statistics) {
-        (DataType::Bool, Statistics::Boolean(values)) => both(values.min_opt(), values.max_opt(), |&value| Some(StatValue::Bool(value))),
+        (DataType::Bool, Statistics::Boolean(values)) => {
+            both(values.min_opt(), values.max_opt(), |&value| Some(StatValue::Bool(value)))
+        }
         (
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64,
             Statistics::Int32(values),
-        ) => both(values.min_opt(), values.max_opt(), |&value| Some(StatValue::Int(i64::from(value)))),
+        ) => both(values.min_opt(), values.max_opt(), |&value| {
+            Some(StatValue::Int(i64::from(value)))
+        }),
         (DataType::Int64, Statistics::Int64(values)) => {
             both(values.min_opt(), values.max_opt(), |&value| Some(StatValue::Int(value)))
         }
@@ -169,11 +172,7 @@ fn bounds(
     }
 }
 
-fn both<T>(
-    min: Option<&T>,
-    max: Option<&T>,
-    make: impl Fn(&T) -> Option<StatValue>,
-) -> Bounds {
+fn both<T>(min: Option<&T>, max: Option<&T>, make: impl Fn(&T) -> Option<StatValue>) -> Bounds {
     (min.and_then(&make), max.and_then(&make))
 }
 

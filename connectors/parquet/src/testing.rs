@@ -55,11 +55,8 @@ pub(crate) async fn object(bytes: Bytes) -> PinnedObject {
     let size = bytes.len() as u64;
     store.put(&location, bytes.into()).await.unwrap();
     let tag = store.head(&location).await.unwrap().e_tag.unwrap();
-    let identity = FileIdentity {
-        uri: "s3://bucket/a.parquet".to_owned(),
-        size,
-        tag: ContentTag::ETag(tag),
-    };
+    let identity =
+        FileIdentity { uri: "s3://bucket/a.parquet".to_owned(), size, tag: ContentTag::ETag(tag) };
     PinnedObject { store, location, identity }
 }
 

@@ -22,7 +22,7 @@ use self::assemble::{Assembler, Chunk};
 use self::layout::Layout;
 use crate::file::{ParquetFile, column_name};
 use crate::guard;
-use crate::pages::{PageAt, PageKind, Pages};
+use crate::pages::{PageAt, Pages};
 
 impl ParquetFile {
     /// Where the bytes of the vectors of `field` in `row_group` lie in the file.
@@ -67,7 +67,8 @@ impl ParquetFile {
             )));
         }
         guard::guarded(&place(), || {
-            let pages = data_pages(bytes, column)
+            let pages: Vec<PageAt> = Pages::new(bytes, column)
+                .collect::<Result<_, _>>()
                 .map_err(|error| guard::malformed(error, offset, place()))?;
             let chunk = Chunk { bytes, column, layout, place: &place, label: &label, offset };
             Assembler::new(&chunk, rows)?.run(&pages)
@@ -118,26 +119,6 @@ impl ParquetFile {
         };
         layout.map(|layout| (column.leaves.start, layout)).context(|| self.uri())
     }
-}
-
-/// The pages of a chunk up to the one that completes its values. Writers have been seen to leave
-/// bytes behind it.
-fn data_pages(
-    bytes: &Bytes,
-    column: &parquet::file::metadata::ColumnChunkMetaData,
-) -> Result<Vec<PageAt>, crate::thrift::Malformed> {
-    let mut left = usize::try_from(column.num_values()).unwrap_or(0);
-    let mut pages = Vec::new();
-    let mut all = Pages::new(bytes, column);
-    while left > 0
-        && let Some(page) = all.next().transpose()?
-    {
-        if let PageKind::Data { .. } | PageKind::DataV2 { .. } = page.header.kind {
-            left = left.saturating_sub(page.header.values);
-        }
-        pages.push(page);
-    }
-    Ok(pages)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Leaves out files, row groups and pages in which no row can match, before anything is read.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef, TimeUnit};
@@ -11,12 +11,13 @@ use datafusion::datasource::physical_plan::parquet::{
     PagePruningAccessPlanFilter, ParquetAccessPlan, ParquetFileMetrics, RowGroupAccessPlanFilter,
 };
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use pandion_connector_parquet::ParquetFile;
 use pandion_manifest::{ColumnStatistics, DataFile, Manifest, StatValue};
 use pandion_source::IoStats;
-use pandion_types::{FieldSchema, Result};
+use pandion_types::{FieldSchema, Result, VIRTUAL_PK_NAME};
 
 /// What of a filter can be decided from statistics.
 #[derive(Debug)]
@@ -24,7 +25,21 @@ pub(crate) struct Pruner {
     /// The columns that the filter reads, by the names of the source.
     columns: SchemaRef,
     fields: Vec<FieldSchema>,
-    predicate: Option<PruningPredicate>,
+    predicate: Arc<dyn PhysicalExpr>,
+    /// Over the statistics of whole files; `None` when nothing can be told from them.
+    files: Option<PruningPredicate>,
+    /// What was made for the file before: most files of a source have the same columns.
+    latest: Mutex<Option<Arc<FilePruner>>>,
+}
+
+/// A filter over the columns of a file as the file has them.
+#[derive(Debug)]
+struct FilePruner {
+    /// The file's own schema.
+    found: SchemaRef,
+    /// The same with the filter's columns in their canonical types.
+    schema: SchemaRef,
+    row_groups: PruningPredicate,
     pages: PagePruningAccessPlanFilter,
 }
 
@@ -43,15 +58,16 @@ impl Pruner {
         Self {
             columns: Arc::clone(columns),
             fields: fields.to_vec(),
-            predicate: pruning,
-            pages: PagePruningAccessPlanFilter::new(predicate, Arc::clone(columns)),
+            predicate: Arc::clone(predicate),
+            files: pruning,
+            latest: Mutex::default(),
         }
     }
 
     /// For each file of the manifest, whether a row of it may match.
     pub(crate) fn files(&self, manifest: &Manifest) -> Vec<bool> {
         let all = || vec![true; manifest.files.len()];
-        let Some(predicate) = &self.predicate else { return all() };
+        let Some(predicate) = &self.files else { return all() };
         let statistics = FileStatistics { files: &manifest.files, pruner: self };
         predicate.prune(&statistics).unwrap_or_else(|_| all())
     }
@@ -65,24 +81,51 @@ impl Pruner {
     ) -> Result<ParquetAccessPlan> {
         let groups = file.metadata().num_row_groups();
         let mut plan = ParquetAccessPlan::new_all(groups);
-        let Some(predicate) = &self.predicate else { return Ok(plan) };
-        let Some(schema) = self.file_schema(file) else { return Ok(plan) };
+        let Some(pruner) = self.for_file(file) else { return Ok(plan) };
         let metrics = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
         let parquet_schema = file.metadata().file_metadata().schema_descr();
         let mut filter = RowGroupAccessPlanFilter::new(plan);
         filter.prune_by_statistics(
-            &schema,
+            &pruner.schema,
             parquet_schema,
             file.metadata().row_groups(),
-            predicate,
+            &pruner.row_groups,
             &metrics,
         );
         plan = filter.build();
-        if plan.row_group_index_iter().next().is_none() || self.pages.filter_number() == 0 {
+        if plan.row_group_index_iter().next().is_none() || pruner.pages.filter_number() == 0 {
             return Ok(plan);
         }
         let metadata = file.page_index(stats).await?;
-        Ok(self.pages.prune_plan_with_page_index(plan, &schema, parquet_schema, &metadata, &metrics))
+        let pages = &pruner.pages;
+        Ok(pages.prune_plan_with_page_index(
+            plan,
+            &pruner.schema,
+            parquet_schema,
+            &metadata,
+            &metrics,
+        ))
+    }
+
+    /// The filter over the file's columns; `None` when nothing can be told from its statistics.
+    fn for_file(&self, file: &ParquetFile) -> Option<Arc<FilePruner>> {
+        self.files.as_ref()?;
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pruner) = latest.as_ref()
+            && (Arc::ptr_eq(&pruner.found, file.arrow_schema())
+                || pruner.found == *file.arrow_schema())
+        {
+            return Some(Arc::clone(pruner));
+        }
+        let schema: SchemaRef = Arc::new(self.file_schema(file)?);
+        // DataFusion looks columns up by their position, too.
+        let predicate = reassign_expr_columns(Arc::clone(&self.predicate), &schema).ok()?;
+        let row_groups = PruningPredicate::try_new(Arc::clone(&predicate), Arc::clone(&schema)).ok()?;
+        let pages = PagePruningAccessPlanFilter::new(&predicate, Arc::clone(&schema));
+        let found = Arc::clone(file.arrow_schema());
+        let pruner = Arc::new(FilePruner { found, schema, row_groups, pages });
+        *latest = Some(Arc::clone(&pruner));
+        Some(pruner)
     }
 
     /// The file's own Arrow schema with the filter's columns in their canonical types, or `None`
@@ -90,9 +133,14 @@ impl Pruner {
     fn file_schema(&self, file: &ParquetFile) -> Option<Schema> {
         let wanted: HashSet<&str> =
             self.columns.fields().iter().map(|field| field.name().as_str()).collect();
-        let fields: Option<Vec<Arc<Field>>> = file
-            .arrow_schema()
-            .fields()
+        let found = file.arrow_schema().fields();
+        // The primary key is in no file, and so has no statistics; it must be in the schema all the
+        // same for the filter's other terms to be used.
+        let key = self.columns.field_with_name(VIRTUAL_PK_NAME).ok();
+        if key.is_some() && found.iter().any(|field| field.name() == VIRTUAL_PK_NAME) {
+            return None;
+        }
+        let fields: Option<Vec<Arc<Field>>> = found
             .iter()
             .map(|field| {
                 if !wanted.contains(field.name().as_str()) {
@@ -103,7 +151,9 @@ impl Pruner {
                     .then(|| Arc::new(field.as_ref().clone().with_data_type(canonical.clone())))
             })
             .collect();
-        fields.map(Schema::new)
+        let mut fields = fields?;
+        fields.extend(key.map(|key| Arc::new(key.clone())));
+        Some(Schema::new(fields))
     }
 
     fn column(&self, name: &str) -> Option<(&FieldSchema, &ArrowType)> {

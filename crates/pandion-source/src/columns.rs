@@ -1,19 +1,21 @@
 //! Which Arrow columns a field may be mapped to, and the one form in which their values go on.
 //!
 //! A lake holds the same vectors as lists, fixed-size lists and bytes, the same text as strings
-//! and binaries. Everything behind this module sees one Arrow type per field, [`canonical_type`].
-//! Nothing is widened, narrowed or rounded on the way, and no value is dropped: what does not fit
-//! is an error that names field, column and row. Two declared limits are not applied: `max_length`
-//! of a VarChar and `max_capacity` of an Array bound what clients may insert, and the rows of a
-//! lake were never inserted.
+//! and binaries, the same arrays as lists and serialized messages. Everything behind this module
+//! sees one Arrow type per field, [`canonical_type`]. Nothing is widened, narrowed or rounded on
+//! the way, and no value is dropped: what does not fit is an error that names field, column and
+//! row. Two declared limits are not applied: `max_length` of a VarChar and `max_capacity` of an
+//! Array bound what clients may insert, and the rows of a lake were never inserted.
 //!
 //! Rows may be null. Elements of vectors and arrays may not. Whether components are finite is not
 //! looked at here.
 
 mod arrays;
 mod names;
+mod protobuf;
 mod rows;
 mod scalars;
+mod serialized;
 mod vectors;
 
 use std::sync::Arc;
@@ -67,7 +69,7 @@ pub fn canonical_type(field: &FieldSchema) -> Result<ArrowType> {
 }
 
 /// Checks that a column of this Arrow type can be the source of the field. Lengths that the type
-/// does not fix are checked value by value in [`to_canonical`].
+/// does not fix, and elements of serialized arrays, are checked value by value in [`to_canonical`].
 ///
 /// A dictionary counts as what it holds.
 ///
@@ -75,7 +77,7 @@ pub fn canonical_type(field: &FieldSchema) -> Result<ArrowType> {
 /// `InvalidArgument` about the field: `field type mismatch for field 'f' (external_field 'c'),
 /// expected Arrow int8, actual Arrow string`, `array element type mismatch ..`, `vector element
 /// type mismatch ..`, `vector list length mismatch ..` or `vector byte width mismatch ..`;
-/// `Unsupported` for SparseFloatVector and for arrays in serialized form.
+/// `Unsupported` for SparseFloatVector.
 pub fn check(field: &FieldSchema, source: &ArrowType) -> Result<()> {
     let source = unpacked(source);
     match field.data_type {
@@ -92,6 +94,8 @@ pub fn check(field: &FieldSchema, source: &ArrowType) -> Result<()> {
 /// Converts a column of the source to [`canonical_type`]. Values that are canonical already are
 /// not copied; nor are vectors that lie back to back.
 ///
+/// A serialized array is a protobuf message `ScalarField`, and an empty message an empty array.
+///
 /// Timestamps finer than a microsecond are cut down to the microsecond before; those without a
 /// time zone are taken as UTC. Z and M of a well-known binary geometry are left out, since
 /// geometries are planar.
@@ -99,8 +103,9 @@ pub fn check(field: &FieldSchema, source: &ArrowType) -> Result<()> {
 /// # Errors
 /// As [`check`]; `Corrupt` about the source, naming field, column and the first bad row of the
 /// array, for values that do not fit: null elements, wrong lengths, text that is not UTF-8,
-/// malformed geometries, timestamps outside the range; `Unsupported` when the array holds more
-/// text than an Arrow array can.
+/// malformed geometries, timestamps outside the range, serialized arrays that are malformed or hold
+/// elements of another type or outside the range of theirs; `Unsupported` when the array holds more
+/// text or elements than an Arrow array can.
 pub fn to_canonical(field: &FieldSchema, array: &ArrayRef) -> Result<ArrayRef> {
     check(field, array.data_type())?;
     let array = &unpack(field, array)?;

@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -222,7 +223,8 @@ impl Staged {
             let mut path = target.clone().into_os_string();
             path.push(format!("#{}{number:010}", std::process::id()));
             let path = PathBuf::from(path);
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            // Some of what is kept here is for nobody else's eyes.
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Ok(file) => return Ok(Self { file, path, target, renamed: false }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error.into()),

@@ -38,9 +38,13 @@ fn schemas_are_trees_of_bounded_depth() {
 #[tokio::test]
 async fn a_footer_takes_one_request_or_two() {
     let tail = usize::try_from(TAIL_BYTES).unwrap();
-    for (rows, note, requests) in
-        [(10, 0, 1), (100_000, 0, 1), (100_000, tail - 3000, 1), (10, tail + 1, 2), (100_000, 5 * tail, 2)]
-    {
+    for (rows, note, requests) in [
+        (10, 0, 1),
+        (100_000, 0, 1),
+        (100_000, tail - 3000, 1),
+        (10, tail + 1, 2),
+        (100_000, 5 * tail, 2),
+    ] {
         let bytes = write(&numbers(rows), with_metadata(note));
         let length = bytes.len();
         let object = object(bytes.clone()).await;
@@ -117,7 +121,8 @@ async fn use_file(bytes: Bytes, fields: &[FieldSchema]) -> Option<()> {
 
 fn small_file(properties: WriterProperties) -> (Bytes, Vec<FieldSchema>) {
     let vectors = (0..20_u8).map(|row| (row != 4).then(|| vec![Some(f32::from(row)); 4]));
-    let lists = (0..20_i64).map(|row| (row != 9).then(|| (0..row % 4).map(Some).collect::<Vec<_>>()));
+    let lists =
+        (0..20_i64).map(|row| (row != 9).then(|| (0..row % 4).map(Some).collect::<Vec<_>>()));
     let bytes = write(
         &[
             ("a", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists)) as ArrayRef),
@@ -161,14 +166,16 @@ async fn no_flipped_or_missing_byte_ends_the_process() {
         let (good, fields) = small_file(properties);
         use_file(good.clone(), &fields).await.unwrap();
         let mut refused = 0;
-        for at in 0..good.len() {
+        // All positions of the first file, every third of the others.
+        let step = if number == 0 { 1 } else { 3 };
+        for at in (number % step..good.len()).step_by(step) {
             // Each position meets one of these; the next codec's file meets the next of them.
             let mask = [0xff, 0x01, 0x80, 0x10][(at + number) % 4];
             let mut bytes = good.to_vec();
             bytes[at] ^= mask;
             refused += usize::from(use_file(Bytes::from(bytes), &fields).await.is_none());
         }
-        assert!(refused > good.len() / 4, "{refused} of {} were noticed", good.len());
+        assert!(refused > good.len() / step / 4, "{refused} of {} were noticed", good.len());
         for end in (0..good.len()).step_by(7) {
             assert!(use_file(good.slice(..end), &fields).await.is_none(), "cut at {end}");
         }

@@ -117,7 +117,10 @@ async fn rows_are_taken_in_order_across_row_groups_and_the_index_is_read_once() 
     assert_eq!((empty.num_rows(), empty.num_columns()), (0, 2));
     let wrong = [vec![3, 2], vec![4, 4], vec![u32::try_from(ROWS).unwrap()]];
     for rows in wrong {
-        assert_eq!(file.take(&fields(), &rows, &stats).await.unwrap_err().kind(), ErrorKind::Internal);
+        assert_eq!(
+            file.take(&fields(), &rows, &stats).await.unwrap_err().kind(),
+            ErrorKind::Internal
+        );
     }
 }
 

@@ -76,12 +76,9 @@ async fn floats_are_bounded_where_they_are_numbers() {
         (Some(0), None, None),
     )
     .await;
-    let zeros = statistics(
-        Arc::new(Float64Array::from(vec![0.0, 0.0])),
-        &field("c", DataType::Double),
-        3,
-    )
-    .await;
+    let zeros =
+        statistics(Arc::new(Float64Array::from(vec![0.0, 0.0])), &field("c", DataType::Double), 3)
+            .await;
     let Some(StatValue::Float(min)) = zeros.min else { panic!("{zeros:?}") };
     assert!(min.is_sign_negative(), "-0.0 may be among the values");
 }
@@ -144,7 +141,8 @@ async fn what_is_not_known_is_not_made_up() {
     let other_type = field("c", DataType::Bool);
     assert_eq!(file.statistics(std::slice::from_ref(&other_type)), [unknown(&other_type)]);
     let field = field("c", DataType::Int64);
-    let silent = WriterProperties::builder().set_statistics_enabled(EnabledStatistics::None).build();
+    let silent =
+        WriterProperties::builder().set_statistics_enabled(EnabledStatistics::None).build();
     let file = open(write(&[("c", numbers())], silent)).await;
     assert_eq!(file.statistics(std::slice::from_ref(&field)), [unknown(&field)]);
     assert_eq!(file.row_group_statistics(std::slice::from_ref(&field), 0), [unknown(&field)]);

@@ -1,10 +1,11 @@
 //! Puts the values of pages together as the vectors of rows.
 //!
-//! Pages come in waves. Those of a wave are decompressed, and their levels looked at, in parallel.
-//! Where the levels say that every row has a whole vector, which runs of them do in few bytes, the
-//! values go into the block as they stand, also in parallel. Other pages are taken level by level.
+//! Pages come in waves, whose pages are decoded in parallel, each right into its place in the block:
+//! the headers tell where that is, if every row has a whole vector. Whether this is so the levels
+//! say, in few bytes. Waves in which it is not are taken level by level.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use pandion_index::{VectorBlock, VectorBlockBuilder};
@@ -15,14 +16,14 @@ use rayon::prelude::*;
 use super::layout::Layout;
 use super::levels::{all_max, decode_levels, regular_rows};
 use super::values::{self, Dictionary, ValueError};
+use crate::codec::{decompress, with_content};
 use crate::guard;
-use crate::pages::{PageAt, PageHeader, PageKind, Parts, decompress, split};
+use crate::pages::{PageAt, PageHeader, PageKind, Parts, split};
 use crate::thrift::Malformed;
 
-/// Decompressed bytes of a wave, if it has more than one page.
-const WAVE_BYTES: usize = 1 << 25;
-/// Pages of a wave.
-const WAVE_PAGES_MAX: usize = 256;
+/// Decompressed bytes of a wave for each thread, if it has more than one page: few, so that the
+/// part of the block that is about to be written is in the caches when it is.
+const WAVE_BYTES_PER_THREAD: usize = 1 << 21;
 
 /// A column chunk that is being decoded.
 pub(super) struct Chunk<'a> {
@@ -37,12 +38,10 @@ pub(super) struct Chunk<'a> {
     pub(super) offset: u64,
 }
 
-/// A data page of a wave.
+/// A data page, decompressed.
 struct Ready<'a> {
     page: &'a PageAt,
     content: Bytes,
-    /// Whether every row of it has a whole vector, if those before it do.
-    regular: bool,
 }
 
 /// Fills a block from the pages of a chunk.
@@ -108,69 +107,59 @@ impl<'a> Assembler<'a> {
     }
 
     fn add_wave(&mut self, wave: &[PageAt]) -> Result<()> {
-        let layout = self.chunk.layout;
-        let mut phase = self.open % layout.per_row;
-        let phased: Vec<(&PageAt, usize)> = wave
-            .iter()
-            .map(|page| {
-                let at = phase;
-                phase = (phase + page.header.values) % layout.per_row;
-                (page, at)
-            })
-            .collect();
+        if self.add_regular(wave)? {
+            return Ok(());
+        }
         let chunk = self.chunk;
-        let ready: Vec<Ready<'_>> = phased
-            .into_par_iter()
-            .map(|(page, phase)| chunk.prepare(page, phase))
+        let ready: Vec<Ready<'_>> = wave
+            .par_iter()
+            .map(|page| {
+                let content = decompress(page, chunk.bytes, chunk.column, chunk.place)?;
+                Ok(Ready { page, content })
+            })
             .collect::<Result<_>>()?;
-        if ready.iter().all(|page| page.regular) {
-            return self.add_regular(&ready);
-        }
-        for page in &ready {
-            // An irregular page before this one may have shifted the rows.
-            let phase = self.open % layout.per_row;
-            let parts = chunk.parts(page)?;
-            if chunk.is_regular(page.page, parts, phase)? {
-                self.add_regular(std::slice::from_ref(page))?;
-            } else {
-                self.add_by_level(page)?;
-            }
-        }
-        Ok(())
+        ready.iter().try_for_each(|page| self.add_by_level(page))
     }
 
-    /// Adds pages all of whose rows have whole vectors.
-    fn add_regular(&mut self, pages: &[Ready<'_>]) -> Result<()> {
+    /// Adds pages if the levels say that all their rows have whole vectors; otherwise nothing.
+    fn add_regular(&mut self, pages: &[PageAt]) -> Result<bool> {
         let Layout { format, per_row, .. } = self.chunk.layout;
         let row_bytes = format.unit * per_row;
         let before = self.builder.rows_filled() * row_bytes + self.open % per_row * format.unit;
-        let values: usize = pages.iter().map(|page| page.page.header.values).sum();
-        let room = self.rows * row_bytes - before;
-        if values.saturating_mul(format.unit) > room {
-            return Err(self.wrong_rows((before + values * format.unit).div_ceil(row_bytes)));
+        let values: usize = pages.iter().map(|page| page.header.values).sum();
+        let bytes = values.saturating_mul(format.unit);
+        if bytes > self.rows * row_bytes - before {
+            return Ok(false);
         }
         let (chunk, dictionary) = (self.chunk, self.dictionary.as_ref());
-        self.builder.append_bytes_with(values * format.unit, |mut out| {
+        let irregular = AtomicBool::new(false);
+        let filled = self.builder.append_bytes_with(bytes, |mut out| {
             let mut parts = Vec::with_capacity(pages.len());
             let mut at = before;
             for page in pages {
-                let bytes = page.page.header.values * format.unit;
+                let bytes = page.header.values * format.unit;
                 let (slots, after) = std::mem::take(&mut out).split_at_mut(bytes);
-                parts.push((page, at, slots));
+                parts.push((page, at / format.unit, slots));
                 (out, at) = (after, at + bytes);
             }
             parts.into_par_iter().try_for_each(|(page, at, slots)| {
-                let values = chunk.parts(page)?.values;
-                values::decode(format, &page.page.header, values, dictionary, slots)
-                    .map_err(|error| {
-                        let row = |value| (at / format.unit + value) / per_row;
-                        chunk.value_error(page.page, error, row)
-                    })
+                if irregular.load(Ordering::Relaxed)
+                    || !chunk.decode(page, at, dictionary, slots)?
+                {
+                    irregular.store(true, Ordering::Relaxed);
+                    // Ends the others, and takes the space back.
+                    return Err(Error::internal("a page is not regular"));
+                }
+                Ok(())
             })
-        })?;
+        });
+        if irregular.into_inner() {
+            return Ok(false);
+        }
+        filled?;
         let open = (self.open % per_row + values) % per_row;
         self.open = if open == 0 { per_row } else { open };
-        Ok(())
+        Ok(true)
     }
 
     /// Adds a page with nulls, or with rows of a wrong length, which are refused.
@@ -178,7 +167,7 @@ impl<'a> Assembler<'a> {
         let chunk = self.chunk;
         let Layout { format, is_list, levels, .. } = chunk.layout;
         let header = &page.page.header;
-        let parts = chunk.parts(page)?;
+        let parts = chunk.parts(page.page, &page.content)?;
         let (mut definition, mut repetition) = (Vec::new(), Vec::new());
         let decoded = decode_levels(parts.definition, levels.max, header.values, &mut definition)
             .and_then(|()| match is_list {
@@ -330,26 +319,34 @@ impl PageLevels<'_> {
 }
 
 impl Chunk<'_> {
-    fn prepare<'p>(&self, page: &'p PageAt, phase: usize) -> Result<Ready<'p>> {
-        let content = decompress(page, self.bytes, self.column, self.place)?;
-        let mut ready = Ready { page, content, regular: false };
-        let parts = self.parts(&ready)?;
-        ready.regular = self.is_regular(page, parts, phase)?;
-        Ok(ready)
+    /// Decodes a page whose first value is value `at` of the column into `slots`, which have room
+    /// for just its values. False when not all rows have whole vectors; `slots` are then as before.
+    fn decode(
+        &self,
+        page: &PageAt,
+        at: usize,
+        dictionary: Option<&Dictionary>,
+        slots: &mut [u8],
+    ) -> Result<bool> {
+        let Layout { format, per_row, is_list, levels, .. } = self.layout;
+        with_content(page, self.bytes, self.column, self.place, |content| {
+            let PageHeader { values, .. } = page.header;
+            let parts = self.parts(page, content)?;
+            let regular = all_max(parts.definition, levels.max, values).and_then(|full| {
+                let phase = at % per_row;
+                Ok(full && (!is_list || regular_rows(parts.repetition, values, per_row, phase)?))
+            });
+            if !regular.map_err(|error| self.malformed(page, error))? {
+                return Ok(false);
+            }
+            values::decode(format, &page.header, parts.values, dictionary, slots)
+                .map(|()| true)
+                .map_err(|error| self.value_error(page, error, |value| (at + value) / per_row))
+        })
     }
 
-    fn parts<'p>(&self, page: &'p Ready<'_>) -> Result<Parts<'p>> {
-        split(&page.page.header, &page.content, self.column)
-            .map_err(|error| self.malformed(page.page, error))
-    }
-
-    fn is_regular(&self, page: &PageAt, parts: Parts<'_>, phase: usize) -> Result<bool> {
-        let PageHeader { values, .. } = page.header;
-        let Layout { per_row, is_list, levels, .. } = self.layout;
-        let regular = all_max(parts.definition, levels.max, values).and_then(|full| {
-            Ok(full && (!is_list || regular_rows(parts.repetition, values, per_row, phase)?))
-        });
-        regular.map_err(|error| self.malformed(page, error))
+    fn parts<'p>(&self, page: &PageAt, content: &'p [u8]) -> Result<Parts<'p>> {
+        split(&page.header, content, self.column).map_err(|error| self.malformed(page, error))
     }
 
     fn malformed(&self, page: &PageAt, error: Malformed) -> Error {
@@ -366,9 +363,7 @@ impl Chunk<'_> {
     ) -> Error {
         match error {
             ValueError::Malformed(error) => self.malformed(page, error),
-            ValueError::Length { index, found } => {
-                self.length_error(row(index), found)
-            }
+            ValueError::Length { index, found } => self.length_error(row(index), found),
             ValueError::Other(error) => error.context((self.place)()).about(Subject::Source),
         }
     }
@@ -397,13 +392,13 @@ impl Chunk<'_> {
 
 /// How many of the data pages at the start of `pages` make the next wave: at least one.
 fn wave_length(pages: &[PageAt]) -> usize {
+    let bytes_max = WAVE_BYTES_PER_THREAD * rayon::current_num_threads();
     let mut bytes = 0;
     let fits = |page: &&PageAt| {
-        let data = matches!(page.header.kind, PageKind::Data { .. } | PageKind::DataV2 { .. });
         bytes += page.header.uncompressed;
-        data && bytes <= WAVE_BYTES
+        page.header.is_data() && bytes <= bytes_max
     };
-    pages.iter().take(WAVE_PAGES_MAX).take_while(fits).count().max(1)
+    pages.iter().take_while(fits).count().max(1)
 }
 
 /// Where level `max` stands for the `nth` time, counted from 0.

@@ -32,7 +32,8 @@ impl<'a> Runs<'a> {
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
         let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..count));
-        let taken = taken.ok_or(Malformed { at: self.at, what: "has a run that ends too early" })?;
+        let taken =
+            taken.ok_or(Malformed { at: self.at, what: "has a run that ends too early" })?;
         self.at += count;
         Ok(taken)
     }
@@ -115,12 +116,11 @@ fn packed_equal(bytes: &[u8], pattern: &[u8], width: u32, count: usize) -> bool 
     let (groups, tail) = bytes.split_at(whole.min(bytes.len()));
     let equal = groups.chunks_exact(pattern.len()).all(|group| group == pattern);
     let bits = (count % 8) * width as usize;
-    let mut differ =
-        tail.iter().zip(pattern).enumerate().map(|(at, (found, wanted))| {
-            let from = at * 8;
-            let mask = if bits >= from + 8 { 0xff } else { (1_u8 << (bits - from).min(7)) - 1 };
-            (found ^ wanted) & mask
-        });
+    let mut differ = tail.iter().zip(pattern).enumerate().map(|(at, (found, wanted))| {
+        let from = at * 8;
+        let mask = if bits >= from + 8 { 0xff } else { (1_u8 << (bits - from).min(7)) - 1 };
+        (found ^ wanted) & mask
+    });
     equal && differ.by_ref().take(bits.div_ceil(8)).all(|differ| differ == 0)
 }
 
@@ -205,9 +205,9 @@ pub(crate) fn decode_levels(
                 levels.resize(levels.len() + count, level);
             }
             Run::Packed { bytes, count } => {
-                levels.extend((0..count).map(|at| {
-                    u8::try_from(unpack(bytes, width, at)).unwrap_or(u8::MAX)
-                }));
+                levels.extend(
+                    (0..count).map(|at| u8::try_from(unpack(bytes, width, at)).unwrap_or(u8::MAX)),
+                );
             }
         }
     }
@@ -302,11 +302,13 @@ mod tests {
             prop_assert_eq!(&levels, &numbers);
             let all = numbers.iter().all(|&number| number == max);
             prop_assert_eq!(all_max(&bytes, max, numbers.len()).unwrap(), all);
-            // Cut short anywhere, nothing panics.
+            // Cut short anywhere, they mean the same or are refused.
             for end in 0..bytes.len() {
-                let _ = all_max(&bytes[..end], max, numbers.len()).is_ok();
-                let _ = regular_rows(&bytes[..end], numbers.len(), 3, 1).is_ok();
-                let _ = decode_levels(&bytes[..end], max, numbers.len(), &mut levels).is_ok();
+                let cut = &bytes[..end];
+                let same = |found| found == all;
+                prop_assert!(all_max(cut, max, numbers.len()).map_or(true, same));
+                let decoded = decode_levels(cut, max, numbers.len(), &mut levels);
+                prop_assert!(decoded.is_err() || levels == numbers);
             }
         }
 
@@ -328,6 +330,10 @@ mod tests {
             prop_assert_eq!(&numbers, &levels);
             let regular = regular_rows(&bytes, count, per_row, phase).unwrap();
             prop_assert_eq!(regular, flip.is_none_or(|at| at >= count));
+            for end in 0..bytes.len() {
+                let cut = regular_rows(&bytes[..end], count, per_row, phase);
+                prop_assert!(cut.map_or(true, |found| found == regular));
+            }
         }
     }
 

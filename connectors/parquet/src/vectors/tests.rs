@@ -56,7 +56,9 @@ fn column(data_type: DataType, shape: Shape, rows: &Rows, width: usize) -> Optio
     let flat = || rows.iter().flatten().flatten().copied().collect::<Vec<u8>>();
     // Slots of fixed-size lists are there for null rows too.
     let padded = || {
-        rows.iter().flat_map(|row| row.clone().unwrap_or_else(|| vec![0; width])).collect::<Vec<_>>()
+        rows.iter()
+            .flat_map(|row| row.clone().unwrap_or_else(|| vec![0; width]))
+            .collect::<Vec<_>>()
     };
     let components = |bytes: Vec<u8>| -> Option<ArrayRef> {
         Some(match data_type {
@@ -171,7 +173,8 @@ async fn check(
     let mut read = Vec::new();
     for row_group in 0..file.row_groups() {
         let block = file.read_vectors(field, row_group, &stats).await.unwrap();
-        let vectors: Rows = (0..block.rows()).map(|row| block.row(row).map(<[u8]>::to_vec)).collect();
+        let vectors: Rows =
+            (0..block.rows()).map(|row| block.row(row).map(<[u8]>::to_vec)).collect();
         assert_eq!(vectors, oracle(&file, field, row_group).await, "{shape:?}");
         read.extend(vectors);
     }
@@ -280,7 +283,8 @@ async fn dictionaries_and_the_plain_pages_after_them_read_as_written() {
 async fn several_row_groups_and_an_empty_file_read_as_written() {
     let field = vector_field("v", DataType::FloatVector, 8);
     let properties = || properties().set_max_row_group_row_count(Some(30)).build();
-    let file = check(&field, Shape::List, &rows(100, 32, Some(40), 100), properties()).await.unwrap();
+    let file =
+        check(&field, Shape::List, &rows(100, 32, Some(40), 100), properties()).await.unwrap();
     assert_eq!(file.row_groups(), 4);
     check(&field, Shape::List, &Vec::new(), properties()).await.unwrap();
 }
@@ -318,8 +322,7 @@ async fn wrong_lengths_and_null_elements_are_named() {
     ];
     for (array, expected) in cases {
         for dictionary in [false, true] {
-            let properties =
-                WriterProperties::builder().set_dictionary_enabled(dictionary).build();
+            let properties = WriterProperties::builder().set_dictionary_enabled(dictionary).build();
             let file = open(write(&[("v", Arc::clone(&array))], properties)).await;
             let error = file.read_vectors(&field, 0, &IoStats::default()).await.unwrap_err();
             let expected = format!("s3://bucket/a.parquet: row group 0: {expected}");
@@ -336,7 +339,8 @@ async fn a_list_of_another_dimension_is_found_in_the_footer() {
     let file = {
         let rows = rows(50, 32, Some(10), 50);
         let array = column(DataType::FloatVector, Shape::List, &rows, 32).unwrap();
-        open(write(&[("v", array)], properties().set_max_row_group_row_count(Some(20)).build())).await
+        open(write(&[("v", array)], properties().set_max_row_group_row_count(Some(20)).build()))
+            .await
     };
     assert_eq!(file.check(&[vector_field("v", DataType::FloatVector, 8)]), []);
     let problems = file.check(&[vector_field("v", DataType::FloatVector, 12)]);
@@ -460,11 +464,12 @@ mod recut {
             bytes.extend(page(&repetition[at..end], &definition[at..end], values, width));
             (at, value) = (end, value + present);
         }
-        let column = parquet::file::metadata::ColumnChunkMetaData::builder(column.column_descr_ptr())
-            .set_num_values(column.num_values())
-            .set_total_compressed_size(i64::try_from(bytes.len()).unwrap())
-            .build()
-            .unwrap();
+        let column =
+            parquet::file::metadata::ColumnChunkMetaData::builder(column.column_descr_ptr())
+                .set_num_values(column.num_values())
+                .set_total_compressed_size(i64::try_from(bytes.len()).unwrap())
+                .build()
+                .unwrap();
         (Bytes::from(bytes), column)
     }
 }
@@ -491,7 +496,7 @@ proptest! {
         });
         let (bytes, metadata) = recut::recut(&file, &chunk, &cuts);
         let (_, layout) = file.vector_column(&field).unwrap();
-        let pages = data_pages(&bytes, &metadata).unwrap();
+        let pages: Vec<_> = Pages::new(&bytes, &metadata).collect::<Result<_, _>>().unwrap();
         let place = || "here".to_owned();
         let chunk = Chunk {
             bytes: &bytes,

@@ -362,8 +362,8 @@ fn read_foreign<T: Foreign>(
     count: usize,
 ) -> Result<Vec<T::T>, ParquetError> {
     let values = u32::try_from(count)?;
-    let mut column = Type::primitive_type_builder("values", T::PHYSICAL)
-        .with_repetition(Repetition::REQUIRED);
+    let mut column =
+        Type::primitive_type_builder("values", T::PHYSICAL).with_repetition(Repetition::REQUIRED);
     if T::PHYSICAL == PhysicalType::FIXED_LEN_BYTE_ARRAY {
         column = column.with_length(i32::try_from(format.unit)?);
     }

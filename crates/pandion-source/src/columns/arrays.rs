@@ -1,4 +1,4 @@
-//! Array fields: lists of scalars.
+//! Array fields: lists of scalars, or messages that hold such lists.
 
 use std::sync::Arc;
 
@@ -8,18 +8,16 @@ use arrow::datatypes::{DataType as ArrowType, Field};
 use pandion_types::{DataType, Error, FieldSchema, Result, Subject};
 
 use super::rows::{ListRows, item_of, list_rows};
-use super::{arrow_name, corrupt, label, mismatch, scalars, type_mismatch, unpack, unpacked};
+use super::{
+    arrow_name, corrupt, label, mismatch, scalars, serialized, type_mismatch, unpack, unpacked,
+};
 
 pub(super) fn check(field: &FieldSchema, element: DataType, source: &ArrowType) -> Result<()> {
-    if matches!(source, ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView) {
-        return Err(Error::unsupported(format!(
-            "{} is an Array in serialized (protobuf) form, which is not supported: use an Arrow \
-             list",
-            label(field)
-        ))
-        .about(Subject::Field));
+    if serialized::admits(source) {
+        // What its messages hold shows only when they are read.
+        return Ok(());
     }
-    let Some(item) = item_of(source) else { return Err(type_mismatch(field, "list", source)) };
+    let Some(item) = item_of(source) else { return Err(not_a_list(field, source)) };
     let actual = unpacked(item.data_type());
     if scalars::check(element, actual).is_ok() {
         return Ok(());
@@ -28,7 +26,7 @@ pub(super) fn check(field: &FieldSchema, element: DataType, source: &ArrowType) 
 }
 
 /// Names of elements as Milvus's message has them.
-fn milvus_name(element: DataType) -> String {
+pub(super) fn milvus_name(element: DataType) -> String {
     element.name().to_uppercase()
 }
 
@@ -53,7 +51,10 @@ pub(super) fn convert(
     element: DataType,
     array: &ArrayRef,
 ) -> Result<ArrayRef> {
-    let rows = list_rows(array).ok_or_else(|| type_mismatch(field, "list", array.data_type()))?;
+    if serialized::admits(array.data_type()) {
+        return serialized::convert(field, element, array);
+    }
+    let rows = list_rows(array).ok_or_else(|| not_a_list(field, array.data_type()))?;
     if let Some(row) = rows.first_null_element() {
         return Err(corrupt(field, Some(row), "has a null element"));
     }
@@ -73,7 +74,11 @@ pub(super) fn convert(
         .map_err(|error| Error::internal("a converted array does not fit").caused_by(error))
 }
 
-fn too_many(field: &FieldSchema) -> Error {
+fn not_a_list(field: &FieldSchema, source: &ArrowType) -> Error {
+    type_mismatch(field, "list or binary", source)
+}
+
+pub(super) fn too_many(field: &FieldSchema) -> Error {
     Error::unsupported(format!("{} has more than 2^31 elements in one batch", label(field)))
         .about(Subject::Source)
 }

@@ -23,7 +23,7 @@ use super::{corrupt, label};
 /// How deep geometry collections may lie in each other: the decoder recurses.
 const GEOMETRY_DEPTH_MAX: usize = 32;
 /// Bytes of text that one Arrow array can hold.
-const TEXT_BYTES_MAX: usize = i32::MAX as usize;
+pub(super) const TEXT_BYTES_MAX: usize = i32::MAX as usize;
 
 pub(super) fn canonical(data_type: DataType) -> Result<ArrowType> {
     Ok(match data_type {
@@ -106,17 +106,13 @@ fn text(
     array: &ArrayRef,
     decode: impl Fn(&[u8]) -> Result<std::borrow::Cow<'_, str>, &'static str>,
 ) -> Result<ArrayRef> {
-    let too_long = || {
-        Error::unsupported(format!("{} has more than 2 GiB of text in one batch", label(field)))
-            .about(Subject::Source)
-    };
     let Some(rows) = binary_rows(array) else {
         if *array.data_type() == ArrowType::Utf8 {
             return Ok(Arc::clone(array));
         }
         let options = CastOptions { safe: false, ..CastOptions::default() };
         return arrow::compute::cast_with_options(array, &ArrowType::Utf8, &options)
-            .map_err(|error| too_long().caused_by(error));
+            .map_err(|error| too_long(field).caused_by(error));
     };
     let bytes: usize = rows.iter().flatten().map(|value| value.len()).sum();
     let mut builder = StringBuilder::with_capacity(rows.len(), bytes.min(TEXT_BYTES_MAX));
@@ -127,11 +123,16 @@ fn text(
         };
         let decoded = decode(value).map_err(|what| corrupt(field, Some(row), what))?;
         if builder.values_slice().len() + decoded.len() > TEXT_BYTES_MAX {
-            return Err(too_long());
+            return Err(too_long(field));
         }
         builder.append_value(decoded);
     }
     Ok(Arc::new(builder.finish()))
+}
+
+pub(super) fn too_long(field: &FieldSchema) -> Error {
+    Error::unsupported(format!("{} has more than 2 GiB of text in one batch", label(field)))
+        .about(Subject::Source)
 }
 
 /// Well-known binary, plain or PostGIS's, as well-known text.
