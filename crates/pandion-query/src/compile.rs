@@ -36,9 +36,9 @@ impl Columns {
     pub(crate) fn column(&self, field: FieldId) -> Result<Expr> {
         let at = self.positions.get(&field).copied();
         let column = at.and_then(|at| Some((at, self.schema.fields().get(at)?)));
-        column
-            .map(|(at, column)| Arc::new(Column::new(column.name(), at)) as Expr)
-            .ok_or_else(|| Error::internal(format!("the filter reads field {field}, the batch not")))
+        column.map(|(at, column)| Arc::new(Column::new(column.name(), at)) as Expr).ok_or_else(
+            || Error::internal(format!("the filter reads field {field}, the batch not")),
+        )
     }
 }
 
@@ -176,12 +176,12 @@ fn operator(op: CompareOp) -> Operator {
 
 fn compare(column: Expr, op: CompareOp, value: ScalarValue) -> Expr {
     match value {
-        ScalarValue::Float32(Some(value)) => compare_float(column, op, value, |value| {
-            ScalarValue::Float32(Some(value))
-        }),
-        ScalarValue::Float64(Some(value)) => compare_float(column, op, value, |value| {
-            ScalarValue::Float64(Some(value))
-        }),
+        ScalarValue::Float32(Some(value)) => {
+            compare_float(column, op, value, |value| ScalarValue::Float32(Some(value)))
+        }
+        ScalarValue::Float64(Some(value)) => {
+            compare_float(column, op, value, |value| ScalarValue::Float64(Some(value)))
+        }
         value => binary(column, operator(op), literal(value)),
     }
 }
@@ -218,8 +218,7 @@ fn compare_float<T: Ieee>(
     let is = |op, value| binary(Arc::clone(&column), op, literal(scalar(value)));
     let both = |left, right| binary(left, Operator::And, right);
     // `==` does not care which zero is compared with.
-    let (low, high) =
-        if value == T::ZERO { (T::MINUS_ZERO, T::ZERO) } else { (value, value) };
+    let (low, high) = if value == T::ZERO { (T::MINUS_ZERO, T::ZERO) } else { (value, value) };
     match op {
         CompareOp::Equal if value == T::ZERO => {
             both(is(Operator::GtEq, low), is(Operator::LtEq, high))
@@ -230,7 +229,9 @@ fn compare_float<T: Ieee>(
         CompareOp::Equal | CompareOp::NotEqual => is(operator(op), value),
         // The second term leaves out NaN, which lies beyond the infinities.
         CompareOp::Less => both(is(Operator::Lt, low), is(Operator::GtEq, T::MINUS_INFINITY)),
-        CompareOp::LessEqual => both(is(Operator::LtEq, high), is(Operator::GtEq, T::MINUS_INFINITY)),
+        CompareOp::LessEqual => {
+            both(is(Operator::LtEq, high), is(Operator::GtEq, T::MINUS_INFINITY))
+        }
         CompareOp::Greater => both(is(Operator::Gt, high), is(Operator::LtEq, T::INFINITY)),
         CompareOp::GreaterEqual => both(is(Operator::GtEq, low), is(Operator::LtEq, T::INFINITY)),
     }
@@ -284,12 +285,7 @@ fn in_list(
     Ok(Arc::new(in_list))
 }
 
-fn like(
-    whole: &Predicate,
-    column: Expr,
-    pattern: &LikePattern,
-    columns: &Columns,
-) -> Result<Expr> {
+fn like(whole: &Predicate, column: Expr, pattern: &LikePattern, columns: &Columns) -> Result<Expr> {
     let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
     match pattern.form() {
         LikeForm::Equal(value) => Ok(compare(column, CompareOp::Equal, text(value))),

@@ -120,7 +120,8 @@ impl Pruner {
         let schema: SchemaRef = Arc::new(self.file_schema(file)?);
         // DataFusion looks columns up by their position, too.
         let predicate = reassign_expr_columns(Arc::clone(&self.predicate), &schema).ok()?;
-        let row_groups = PruningPredicate::try_new(Arc::clone(&predicate), Arc::clone(&schema)).ok()?;
+        let row_groups =
+            PruningPredicate::try_new(Arc::clone(&predicate), Arc::clone(&schema)).ok()?;
         let pages = PagePruningAccessPlanFilter::new(&predicate, Arc::clone(&schema));
         let found = Arc::clone(file.arrow_schema());
         let pruner = Arc::new(FilePruner { found, schema, row_groups, pages });
@@ -237,7 +238,9 @@ fn statistics_of<'a>(file: &'a DataFile, field: &FieldSchema) -> Option<&'a Colu
 fn scalar(value: &StatValue, arrow_type: &ArrowType) -> Option<ScalarValue> {
     Some(match (value, arrow_type) {
         (StatValue::Bool(value), ArrowType::Boolean) => ScalarValue::Boolean(Some(*value)),
-        (StatValue::Int(value), ArrowType::Int8) => ScalarValue::Int8(Some((*value).try_into().ok()?)),
+        (StatValue::Int(value), ArrowType::Int8) => {
+            ScalarValue::Int8(Some((*value).try_into().ok()?))
+        }
         (StatValue::Int(value), ArrowType::Int16) => {
             ScalarValue::Int16(Some((*value).try_into().ok()?))
         }

@@ -51,13 +51,15 @@ impl RowTest {
             }
         }
         let regex = match term {
-            Predicate::RegexMatch { pattern, .. } => Some(Regex::new(pattern).map_err(|error| {
-                Error::invalid_argument(format!(
+            Predicate::RegexMatch { pattern, .. } => {
+                Some(Regex::new(pattern).map_err(|error| {
+                    Error::invalid_argument(format!(
                     "failed to create query plan: invalid regular expression {pattern:?}: invalid \
                      parameter"
                 ))
                 .caused_by(error)
-            })?),
+                })?)
+            }
             _ => None,
         };
         let text = term.to_string();
@@ -337,8 +339,9 @@ impl PhysicalExpr for RowTest {
             column.evaluate(batch).and_then(|values| values.into_array(batch.num_rows()))
         });
         let arrays: Vec<ArrayRef> = arrays.collect::<DataFusionResult<_>>()?;
-        let tests: BooleanArray =
-            (0..batch.num_rows()).map(|row| self.test(&arrays, row)).collect::<DataFusionResult<_>>()?;
+        let tests: BooleanArray = (0..batch.num_rows())
+            .map(|row| self.test(&arrays, row))
+            .collect::<DataFusionResult<_>>()?;
         Ok(ColumnarValue::Array(Arc::new(tests)))
     }
 

@@ -92,9 +92,9 @@ async fn take_sorted(
 ) -> Result<Vec<ArrayRef>> {
     let mut by_file: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for row in rows {
-        let at = snapshot.position(row.file()).ok_or_else(|| {
-            Error::internal(format!("row {row} is in no file of the snapshot"))
-        })?;
+        let at = snapshot
+            .position(row.file())
+            .ok_or_else(|| Error::internal(format!("row {row} is in no file of the snapshot")))?;
         by_file.entry(at).or_default().push(row.row_in_file());
     }
     let batches: Vec<RecordBatch> = stream::iter(by_file)

@@ -62,9 +62,8 @@ fn row(file: usize, at: usize) -> Row {
         s: (n % 6 != 2).then(|| format!("{}{}", ["ab", "b%", "c_", "ab\\"][n % 4], n % 9)),
         flag: (n % 4 != 0).then_some(n % 3 == 0),
         j: (n % 8 > 1).then_some(n as f64 / 2.0),
-        vector: (n % 9 != 4).then(|| {
-            (0..DIM).map(|d| ((n * 37 + d * 11) % 23) as f32 - 11.0).collect()
-        }),
+        vector: (n % 9 != 4)
+            .then(|| (0..DIM).map(|d| ((n * 37 + d * 11) % 23) as f32 - 11.0).collect()),
     }
 }
 
@@ -132,7 +131,11 @@ fn schema() -> CollectionSchema {
     }
 }
 
-async fn data_file(store: &Arc<dyn ObjectStore>, file: usize, schema: &CollectionSchema) -> DataFile {
+async fn data_file(
+    store: &Arc<dyn ObjectStore>,
+    file: usize,
+    schema: &CollectionSchema,
+) -> DataFile {
     let batch = batch(file);
     let mut bytes = Vec::new();
     // Small row groups and pages, so that pruning has something to leave out.
@@ -278,8 +281,9 @@ impl Term {
         let quote = |text: &str| format!("{text:?}");
         match self {
             Self::A(op, value) => format!("a {op} {value}"),
-            Self::Arithmetic(by, op, value) => format!("a * 2 + {by} {op} {value}")
-                .replace("a * 2 + ", "a + "),
+            Self::Arithmetic(by, op, value) => {
+                format!("a * 2 + {by} {op} {value}").replace("a * 2 + ", "a + ")
+            }
             Self::B(op, value) => format!("b {op} {value:?}"),
             Self::Text(op, value) => format!("s {op} {}", quote(value)),
             Self::Prefix(prefix) => format!("s like {}", quote(&format!("{}%", escape(prefix)))),
@@ -350,14 +354,18 @@ fn op() -> impl Strategy<Value = &'static str> {
 
 fn term() -> impl Strategy<Value = Term> {
     let int = -25_i64..45;
-    let float =
-        prop_oneof![Just(0.0), Just(-0.0), (-90_i32..110).prop_map(|n| f64::from(n) / 4.0)];
-    let text = prop::sample::select(vec!["ab", "ab1", "b%", "b%3", "c_", "_", "%", "ab\\", "", "z"])
-        .prop_map(str::to_owned);
+    let float = prop_oneof![Just(0.0), Just(-0.0), (-90_i32..110).prop_map(|n| f64::from(n) / 4.0)];
+    let text =
+        prop::sample::select(vec!["ab", "ab1", "b%", "b%3", "c_", "_", "%", "ab\\", "", "z"])
+            .prop_map(str::to_owned);
     let leaf = prop_oneof![
         (op(), int.clone()).prop_map(|(op, value)| Term::A(op, value)),
         (op(), Just(9_999_999_999_i64)).prop_map(|(op, value)| Term::A(op, value)),
-        (-9_i64..9, op(), int.clone()).prop_map(|(by, op, v)| Term::Arithmetic(by.abs() + 1, op, v)),
+        (-9_i64..9, op(), int.clone()).prop_map(|(by, op, v)| Term::Arithmetic(
+            by.abs() + 1,
+            op,
+            v
+        )),
         (op(), float.clone()).prop_map(|(op, value)| Term::B(op, value)),
         (op(), text.clone()).prop_map(|(op, value)| Term::Text(op, value)),
         text.clone().prop_map(Term::Prefix),

@@ -233,7 +233,10 @@ mod tests {
         }
         // `c` pushed out `b`, the least recently used, which is then loaded again.
         assert_eq!(loads.load(Ordering::Relaxed), 4);
-        assert_eq!(cache.usage(), VectorCacheUsage { blocks: 2, bytes: 2 * one, bytes_max: 2 * one });
+        assert_eq!(
+            cache.usage(),
+            VectorCacheUsage { blocks: 2, bytes: 2 * one, bytes_max: 2 * one }
+        );
         assert_eq!((stats.counts().cache_hits, stats.counts().cache_misses), (2, 4));
     }
 

@@ -97,7 +97,8 @@ fn statistics(file: &ParquetFile, fields: &[FieldSchema]) -> Vec<ColumnStatistic
     let mut columns = file.statistics(&single);
     for column in &mut columns {
         for bound in [&mut column.min, &mut column.max] {
-            let long = matches!(bound, Some(StatValue::String(text)) if text.len() > BOUND_BYTES_MAX);
+            let long =
+                matches!(bound, Some(StatValue::String(text)) if text.len() > BOUND_BYTES_MAX);
             if long {
                 *bound = None;
             }
@@ -115,9 +116,9 @@ fn report(wrong: &[&Checked], files: usize) -> Error {
          collection schema against actual parquet columns",
         wrong.len()
     );
-    let all = wrong.iter().flat_map(|file| {
-        file.problems.iter().map(|problem| (&file.entry.identity.uri, problem))
-    });
+    let all = wrong
+        .iter()
+        .flat_map(|file| file.problems.iter().map(|problem| (&file.entry.identity.uri, problem)));
     for (uri, problem) in all.take(PROBLEMS_SHOWN) {
         let written = write!(text, "; {uri}: {problem}");
         debug_assert!(written.is_ok(), "writing to a String does not fail");

@@ -146,10 +146,9 @@ pub fn step(start: &Start, state: State, event: Event) -> Result<(State, Option<
             Ok((State::Publishing(receipt), Some(Effect::Publish(receipt))))
         }
         (State::Publishing(receipt), Event::Published) => Ok((State::Completed(receipt), None)),
-        (state, event) => Err(Error::internal(format!(
-            "refresh is {} and cannot take {event:?}",
-            state.name()
-        ))),
+        (state, event) => {
+            Err(Error::internal(format!("refresh is {} and cannot take {event:?}", state.name())))
+        }
     }
 }
 
@@ -165,11 +164,8 @@ fn listed(start: &Start, source: &SourceState) -> Result<(State, Option<Effect>)
         && diff.is_unchanged()
         && !start.overrides
     {
-        let receipt = Receipt {
-            kept: diff.kept.len() as u64,
-            rows: before.rows(),
-            ..Receipt::default()
-        };
+        let receipt =
+            Receipt { kept: diff.kept.len() as u64, rows: before.rows(), ..Receipt::default() };
         return Ok((State::Publishing(receipt), Some(Effect::Complete(receipt))));
     }
     let effect = Effect::ReadFooters(diff.new.clone());
@@ -198,8 +194,11 @@ fn assemble(start: &Start, diff: Diff, new: Vec<DataFile>) -> Result<(State, Opt
     let mut next_file_id = first_id;
     for mut file in new {
         file.id = FileId::new(next_file_id).map_err(|error| {
-            Error::new(ErrorKind::Unsupported, "the collection has used up its file ids; create it anew")
-                .caused_by(error)
+            Error::new(
+                ErrorKind::Unsupported,
+                "the collection has used up its file ids; create it anew",
+            )
+            .caused_by(error)
         })?;
         next_file_id += 1;
         files.push(file);

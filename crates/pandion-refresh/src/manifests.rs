@@ -31,8 +31,10 @@ impl ManifestStore {
         let bytes = manifest.encode()?;
         let digest = blake3::hash(&bytes).to_hex().to_string();
         let short = digest.get(..16).unwrap_or(&digest);
-        let path =
-            format!("manifests/{}/{:020}-{short}.manifest", manifest.collection, manifest.version.0);
+        let path = format!(
+            "manifests/{}/{:020}-{short}.manifest",
+            manifest.collection, manifest.version.0
+        );
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let location = Path::from(path.as_str());
         match self.store.put_opts(&location, PutPayload::from(bytes), options).await {

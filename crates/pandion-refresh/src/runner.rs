@@ -182,12 +182,8 @@ impl Runner {
     }
 
     async fn verify(&self, work: &Work, manifest: Arc<Manifest>, first: FileId) -> Result<()> {
-        let snapshot = Snapshot::new(
-            Arc::clone(&work.schema),
-            manifest,
-            Arc::clone(&work.root.store),
-            None,
-        );
+        let snapshot =
+            Snapshot::new(Arc::clone(&work.schema), manifest, Arc::clone(&work.root.store), None);
         verify::verify(&self.shared.engine, &Arc::new(snapshot), first, &self.stats).await
     }
 

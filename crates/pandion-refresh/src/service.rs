@@ -57,13 +57,8 @@ impl RefreshService {
         now_ms: UnixMs,
     ) -> Self {
         let running = Mutex::default();
-        let shared =
-            Shared { catalog, manifests, sources, snapshots, engine, now_ms, running };
-        Self {
-            shared: Arc::new(shared),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        }
+        let shared = Shared { catalog, manifests, sources, snapshots, engine, now_ms, running };
+        Self { shared: Arc::new(shared), tasks: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
     /// Marks jobs as failed that were running when the server last ended.

@@ -91,8 +91,7 @@ impl Snapshots {
             store,
             previous.as_ref().map(|kept| kept.snapshot.as_ref()),
         ));
-        let kept =
-            Kept { version: pointer.version, source, snapshot: Arc::clone(&snapshot) };
+        let kept = Kept { version: pointer.version, source, snapshot: Arc::clone(&snapshot) };
         self.lock().insert(collection.id, kept);
         Ok(snapshot)
     }

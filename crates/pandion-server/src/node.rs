@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pandion_catalog::{Catalog, CatalogOptions, Collection, ObjectMetastore, PublishPolicy, SourceBinding};
+use pandion_catalog::{
+    Catalog, CatalogOptions, Collection, ObjectMetastore, PublishPolicy, SourceBinding,
+};
 use pandion_query::{EngineOptions, QueryEngine, Snapshot};
 use pandion_refresh::{ManifestStore, RefreshService, Snapshots, SourceOpener};
 use pandion_source::{DurableLocalStore, EndpointPolicy, LocalRoots};
@@ -32,22 +34,20 @@ impl Node {
         let lock = lock(&options.data_dir)?;
         let store = Arc::new(DurableLocalStore::open(&options.data_dir)?);
         let metastore = Arc::new(ObjectMetastore::open(Arc::clone(&store) as _).await?);
-        let catalog_options =
-            CatalogOptions { owner: format!("pid {}", std::process::id()), ..CatalogOptions::default() };
+        let catalog_options = CatalogOptions {
+            owner: format!("pid {}", std::process::id()),
+            ..CatalogOptions::default()
+        };
         let catalog = Arc::new(Catalog::open(metastore, catalog_options).await?);
         let engine = Arc::new(QueryEngine::new(&EngineOptions {
             vector_cache_bytes: options.vector_cache_bytes,
             ..EngineOptions::default()
         })?);
         let policy = Arc::new(EndpointPolicy::new(&options.allow_endpoints)?);
-        let sources =
-            Arc::new(SourceOpener::new(policy, LocalRoots::new(&options.local_roots)?));
+        let sources = Arc::new(SourceOpener::new(policy, LocalRoots::new(&options.local_roots)?));
         let manifests = ManifestStore::new(store);
-        let snapshots = Arc::new(Snapshots::new(
-            Arc::clone(&catalog),
-            manifests.clone(),
-            Arc::clone(&sources),
-        ));
+        let snapshots =
+            Arc::new(Snapshots::new(Arc::clone(&catalog), manifests.clone(), Arc::clone(&sources)));
         let refresh = Arc::new(RefreshService::new(
             Arc::clone(&catalog),
             manifests,

@@ -222,7 +222,10 @@ mod tests {
             .with("database", "default")
             .with("collection", "x")
             .context("describe");
-        assert_eq!(error.to_string(), "describe: collection not found[database=default][collection=x]");
+        assert_eq!(
+            error.to_string(),
+            "describe: collection not found[database=default][collection=x]"
+        );
         assert_eq!((error.kind(), error.subject()), (ErrorKind::NotFound, Subject::Collection));
         assert_eq!(size_of::<Error>(), size_of::<usize>());
     }

@@ -103,9 +103,8 @@ pub(crate) async fn start(settings: &Settings) -> Result<Server> {
 
 /// Waits for an interrupt or a request to terminate.
 async fn asked_to_end() -> Result<()> {
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .context("waiting for a signal")?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .context("waiting for a signal")?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("waiting for a signal"),
         _ = terminate.recv() => Ok(()),

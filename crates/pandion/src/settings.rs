@@ -106,8 +106,9 @@ impl Settings {
     pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
         let mut builder = config::Config::builder();
         if let Some(file) = file {
-            builder = builder
-                .add_source(config::File::from(file.to_path_buf()).format(config::FileFormat::Yaml));
+            builder = builder.add_source(
+                config::File::from(file.to_path_buf()).format(config::FileFormat::Yaml),
+            );
         }
         // Other programs may own names that begin alike; ours have two underscores inside.
         let ours = std::env::vars().filter(|(name, _)| name.contains("__")).collect();

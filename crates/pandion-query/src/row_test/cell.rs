@@ -83,10 +83,16 @@ impl<'a> Cell<'a> {
             (Self::Null, _) => None,
             (Self::Bool(left), Value::Bool(right)) => Some(holds(op, left.cmp(right))),
             (Self::Int(left), Value::Int(right)) => Some(holds(op, left.cmp(right))),
-            (Self::Int(left), Value::Float(right)) => Some(compare_floats(to_float(*left), op, *right)),
-            (Self::Float(left), Value::Int(right)) => Some(compare_floats(*left, op, to_float(*right))),
+            (Self::Int(left), Value::Float(right)) => {
+                Some(compare_floats(to_float(*left), op, *right))
+            }
+            (Self::Float(left), Value::Int(right)) => {
+                Some(compare_floats(*left, op, to_float(*right)))
+            }
             (Self::Float(left), Value::Float(right)) => Some(compare_floats(*left, op, *right)),
-            (Self::Text(left), Value::String(right)) => Some(holds(op, (*left).cmp(right.as_str()))),
+            (Self::Text(left), Value::String(right)) => {
+                Some(holds(op, (*left).cmp(right.as_str())))
+            }
             (Self::Timestamp(left), Value::Timestamp(right)) => Some(holds(op, left.cmp(right))),
             (Self::List(_) | Self::Json(Json::Array(_)), Value::Array(right)) => {
                 let equal = self.equals_list(right);
@@ -108,8 +114,12 @@ impl<'a> Cell<'a> {
         match (self, other) {
             (Self::Bool(left), Cell::Bool(right)) => Some(holds(op, left.cmp(right))),
             (Self::Int(left), Cell::Int(right)) => Some(holds(op, left.cmp(right))),
-            (Self::Int(left), Cell::Float(right)) => Some(compare_floats(to_float(*left), op, *right)),
-            (Self::Float(left), Cell::Int(right)) => Some(compare_floats(*left, op, to_float(*right))),
+            (Self::Int(left), Cell::Float(right)) => {
+                Some(compare_floats(to_float(*left), op, *right))
+            }
+            (Self::Float(left), Cell::Int(right)) => {
+                Some(compare_floats(*left, op, to_float(*right)))
+            }
             (Self::Float(left), Cell::Float(right)) => Some(compare_floats(*left, op, *right)),
             (Self::Text(left), Cell::Text(right)) => Some(holds(op, left.cmp(right))),
             (Self::Timestamp(left), Cell::Timestamp(right)) => Some(holds(op, left.cmp(right))),
@@ -121,9 +131,7 @@ impl<'a> Cell<'a> {
     pub(super) fn holds(&self, value: &Value) -> bool {
         let equal = |cell: Cell<'_>| cell.compare(CompareOp::Equal, value) == Some(true);
         match self {
-            Self::List(list) => {
-                (0..list.len()).any(|at| cell_at(list, at).is_ok_and(equal))
-            }
+            Self::List(list) => (0..list.len()).any(|at| cell_at(list, at).is_ok_and(equal)),
             Self::Json(Json::Array(elements)) => {
                 elements.iter().any(|element| equal(Cell::of_json(element)))
             }

@@ -94,8 +94,7 @@ pub(super) async fn describe_collection(
         door.collection(caller, &request.db_name, &request.collection_name)?
     };
     let state = door.node().catalog().state();
-    let database =
-        state.database_by_id(collection.database).map(|database| database.name.clone());
+    let database = state.database_by_id(collection.database).map(|database| database.name.clone());
     let database = database.unwrap_or_default();
     Ok(milvus::DescribeCollectionResponse {
         status: Some(status::success()),
@@ -168,11 +167,7 @@ pub(super) async fn rename_collection(
     door.authorize(caller, Action::Change, Resource::Database(to))?;
     door.node()
         .catalog()
-        .rename_collection(
-            (database, &request.old_name),
-            (to, &request.new_name),
-            clock::unix_ms(),
-        )
+        .rename_collection((database, &request.old_name), (to, &request.new_name), clock::unix_ms())
         .await?;
     Ok(status::success())
 }
@@ -193,4 +188,3 @@ pub(super) async fn alter_collection(
         .await?;
     Ok(status::success())
 }
-

@@ -17,10 +17,7 @@ pub(super) async fn create_database(
 ) -> Result<common::Status> {
     door.authorize(caller, Action::Change, Resource::Server)?;
     let properties = decode_pairs(&request.properties);
-    door.node()
-        .catalog()
-        .create_database(&request.db_name, properties, clock::unix_ms())
-        .await?;
+    door.node().catalog().create_database(&request.db_name, properties, clock::unix_ms()).await?;
     Ok(status::success())
 }
 

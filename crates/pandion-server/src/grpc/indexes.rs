@@ -40,10 +40,7 @@ pub(super) async fn drop_index(
     door.authorize(caller, Action::Change, Resource::Collection(&collection))?;
     let name =
         if request.index_name.is_empty() { &request.field_name } else { &request.index_name };
-    door.node()
-        .catalog()
-        .drop_index(database, &request.collection_name, name)
-        .await?;
+    door.node().catalog().drop_index(database, &request.collection_name, name).await?;
     Ok(status::success())
 }
 
@@ -128,8 +125,7 @@ fn descriptions(
         field.map(|field| field.name.clone()).unwrap_or_default()
     };
     let meant = collection.indexes.values().filter(|index| {
-        (name.is_empty() || index.name == name)
-            && (field.is_empty() || field_name(index) == field)
+        (name.is_empty() || index.name == name) && (field.is_empty() || field_name(index) == field)
     });
     let found: Vec<_> = meant.map(|index| describe(collection, index, field_name(index))).collect();
     if found.is_empty() {

@@ -34,8 +34,11 @@ async fn answer<T: Reply>(
 }
 
 fn unbuilt(method: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("method {method} is not built: service unimplemented"))
-        .about(Subject::Method)
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("method {method} is not built: service unimplemented"),
+    )
+    .about(Subject::Method)
 }
 
 macro_rules! served {

@@ -7,8 +7,8 @@ use chrono_tz::Tz;
 use pandion_filter::{Filter, ParseOptions, Templates, TimeZone, parse_with};
 use pandion_index::{QueryBatch, ScoreRange};
 use pandion_proto::common::Status;
-use pandion_proto::schema::{self, FieldData, SearchResultData};
 use pandion_proto::milvus;
+use pandion_proto::schema::{self, FieldData, SearchResultData};
 use pandion_query::{OutputColumn, QueryCost, QueryRequest, SearchHit, SearchRequest};
 use pandion_types::{
     CollectionSchema, Error, FieldSchema, MetricType, Result, Subject, VIRTUAL_PK_NAME,
@@ -211,8 +211,7 @@ fn search_data(params: &SearchParams, hits: &[Vec<SearchHit>]) -> SearchResultDa
 fn with_cost(cost: &QueryCost) -> Status {
     let looked_up = cost.io.cache_hits + cost.io.cache_misses;
     #[expect(clippy::cast_precision_loss, reason = "a ratio to show")]
-    let hit_ratio =
-        if looked_up == 0 { 0.0 } else { cost.io.cache_hits as f64 / looked_up as f64 };
+    let hit_ratio = if looked_up == 0 { 0.0 } else { cost.io.cache_hits as f64 / looked_up as f64 };
     let pairs = [
         ("scanned_remote_bytes", cost.io.bytes_read.to_string()),
         ("scanned_total_bytes", cost.io.bytes_read.to_string()),

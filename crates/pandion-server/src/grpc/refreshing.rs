@@ -21,10 +21,7 @@ pub(super) async fn refresh_external_collection(
     let job = refresh
         .start(database, &request.collection_name, &request.external_source, &request.external_spec)
         .await?;
-    Ok(milvus::RefreshExternalCollectionResponse {
-        status: Some(status::success()),
-        job_id: job.0,
-    })
+    Ok(milvus::RefreshExternalCollectionResponse { status: Some(status::success()), job_id: job.0 })
 }
 
 pub(super) async fn get_refresh_external_collection_progress(

@@ -6,7 +6,13 @@ use pandion_types::{Error, Result};
 use super::{Caller, Door};
 
 /// The refusal of an operation on a collection, or the error that the collection does not exist.
-fn refuse<T>(door: &Door, caller: &Caller, database: &str, name: &str, operation: &str) -> Result<T> {
+fn refuse<T>(
+    door: &Door,
+    caller: &Caller,
+    database: &str,
+    name: &str,
+    operation: &str,
+) -> Result<T> {
     let collection = door.collection(caller, database, name)?;
     Err(Error::invalid_argument(format!(
         "{operation} operation is not supported for external collection {}",

@@ -160,9 +160,11 @@ impl Client {
                 ("topk", "3".to_owned()),
             ]),
             consistency_level: ConsistencyLevel::Bounded.into(),
-            search_input: Some(pandion_proto::milvus::search_request::SearchInput::PlaceholderGroup(
-                group.encode_to_vec().into(),
-            )),
+            search_input: Some(
+                pandion_proto::milvus::search_request::SearchInput::PlaceholderGroup(
+                    group.encode_to_vec().into(),
+                ),
+            ),
             ..SearchRequest::default()
         };
         let response = self.milvus.search(request).await?.into_inner();
