@@ -58,7 +58,7 @@ pub(crate) fn predicate(predicate: &Predicate, columns: &Columns) -> Result<Expr
         Predicate::Compare { operand, op, value } => {
             match plain(operand).and_then(|data_type| scalar(data_type, value)) {
                 Some(value) => Ok(compare(columns.column(operand.field().id)?, *op, value)),
-                None => RowTest::new(predicate, columns),
+                None => RowTest::compile(predicate, columns),
             }
         }
         Predicate::Range { operand, lower, upper } => {
@@ -82,7 +82,7 @@ pub(crate) fn predicate(predicate: &Predicate, columns: &Columns) -> Result<Expr
         | Predicate::IsNull(_)
         | Predicate::IsNotNull(_)
         | Predicate::Exists { .. }
-        | Predicate::Contains { .. } => RowTest::new(predicate, columns),
+        | Predicate::Contains { .. } => RowTest::compile(predicate, columns),
         Predicate::TextMatch { .. } => Err(unbuilt("text_match")),
         Predicate::TextMatchFuzzy { .. } => Err(unbuilt("text_match_fuzzy")),
         Predicate::PhraseMatch { .. } => Err(unbuilt("phrase_match")),
@@ -177,10 +177,10 @@ fn operator(op: CompareOp) -> Operator {
 fn compare(column: Expr, op: CompareOp, value: ScalarValue) -> Expr {
     match value {
         ScalarValue::Float32(Some(value)) => {
-            compare_float(column, op, value, |value| ScalarValue::Float32(Some(value)))
+            compare_float(&column, op, value, |value| ScalarValue::Float32(Some(value)))
         }
         ScalarValue::Float64(Some(value)) => {
-            compare_float(column, op, value, |value| ScalarValue::Float64(Some(value)))
+            compare_float(&column, op, value, |value| ScalarValue::Float64(Some(value)))
         }
         value => binary(column, operator(op), literal(value)),
     }
@@ -210,12 +210,12 @@ impl Ieee for f64 {
 
 /// An IEEE 754 comparison, written for operators that compare in the total order.
 fn compare_float<T: Ieee>(
-    column: Expr,
+    column: &Expr,
     op: CompareOp,
     value: T,
     scalar: impl Fn(T) -> ScalarValue,
 ) -> Expr {
-    let is = |op, value| binary(Arc::clone(&column), op, literal(scalar(value)));
+    let is = |op, value| binary(Arc::clone(column), op, literal(scalar(value)));
     let both = |left, right| binary(left, Operator::And, right);
     // `==` does not care which zero is compared with.
     let (low, high) = if value == T::ZERO { (T::MINUS_ZERO, T::ZERO) } else { (value, value) };
@@ -247,7 +247,7 @@ fn range(
     let ends = plain(operand).and_then(|data_type| {
         Some((scalar(data_type, &lower.value)?, scalar(data_type, &upper.value)?))
     });
-    let Some((low, high)) = ends else { return RowTest::new(whole, columns) };
+    let Some((low, high)) = ends else { return RowTest::compile(whole, columns) };
     let column = columns.column(operand.field().id)?;
     let above = if lower.inclusive { CompareOp::GreaterEqual } else { CompareOp::Greater };
     let below = if upper.inclusive { CompareOp::LessEqual } else { CompareOp::Less };
@@ -265,10 +265,10 @@ fn in_list(
     columns: &Columns,
 ) -> Result<Expr> {
     let Some(data_type) = plain(operand).filter(|data_type| !data_type.is_float()) else {
-        return RowTest::new(whole, columns);
+        return RowTest::compile(whole, columns);
     };
     if matches!(data_type, DataType::Json | DataType::Array | DataType::Geometry) {
-        return RowTest::new(whole, columns);
+        return RowTest::compile(whole, columns);
     }
     let column = columns.column(operand.field().id)?;
     // A value that the column's type cannot hold equals no row.
@@ -297,6 +297,6 @@ fn like(whole: &Predicate, column: Expr, pattern: &LikePattern, columns: &Column
         LikeForm::Prefix(_)
         | LikeForm::Suffix(_)
         | LikeForm::Contains(_)
-        | LikeForm::General(_) => RowTest::new(whole, columns),
+        | LikeForm::General(_) => RowTest::compile(whole, columns),
     }
 }

@@ -94,7 +94,7 @@ impl CompiledFilter {
                 }
                 let from = offset(from - first);
                 let to = offset(to - first);
-                vec![from..to + 1]
+                std::iter::once(from..to + 1).collect()
             }
             PkConstraint::Ids(keys) => {
                 let from = keys.partition_point(|&key| key < first);

@@ -7,6 +7,7 @@
 mod cell;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -37,16 +38,18 @@ pub(crate) struct RowTest {
 }
 
 impl RowTest {
+    /// The expression that tests a term.
+    ///
     /// # Errors
     /// `InvalidArgument` when a regular expression is none.
-    pub(crate) fn new(term: &Predicate, columns: &Columns) -> Result<Arc<dyn PhysicalExpr>> {
+    pub(crate) fn compile(term: &Predicate, columns: &Columns) -> Result<Arc<dyn PhysicalExpr>> {
         let mut positions = HashMap::new();
         let mut children = Vec::new();
         let mut fields = Vec::new();
         term.visit_fields(&mut |field| fields.push(field.id));
         for field in fields {
-            if !positions.contains_key(&field) {
-                positions.insert(field, children.len());
+            if let Entry::Vacant(entry) = positions.entry(field) {
+                entry.insert(children.len());
                 children.push(columns.column(field)?);
             }
         }

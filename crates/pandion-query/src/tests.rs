@@ -1,3 +1,11 @@
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "the numbers are small"
+)]
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +68,7 @@ fn row(file: usize, at: usize) -> Row {
         a: (n % 7 != 3).then_some(n as i32 / 3 - 20),
         b: (n % 5 != 1).then_some(float),
         s: (n % 6 != 2).then(|| format!("{}{}", ["ab", "b%", "c_", "ab\\"][n % 4], n % 9)),
-        flag: (n % 4 != 0).then_some(n % 3 == 0),
+        flag: (!n.is_multiple_of(4)).then_some(n.is_multiple_of(3)),
         j: (n % 8 > 1).then_some(n as f64 / 2.0),
         vector: (n % 9 != 4)
             .then(|| (0..DIM).map(|d| ((n * 37 + d * 11) % 23) as f32 - 11.0).collect()),

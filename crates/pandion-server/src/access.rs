@@ -46,8 +46,20 @@ pub(crate) fn authorize(
     action: Action,
     resource: Resource<'_>,
 ) -> Result<()> {
-    tracing::trace!(?principal, ?action, ?resource, "allowed");
     match principal {
-        Principal::Anonymous => Ok(()),
+        Principal::Anonymous => {
+            tracing::trace!(?action, resource = resource.name(), "allowed");
+            Ok(())
+        }
+    }
+}
+
+impl Resource<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Server => "server",
+            Self::Database(name) => name,
+            Self::Collection(collection) => &collection.name,
+        }
     }
 }

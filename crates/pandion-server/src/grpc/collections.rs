@@ -138,7 +138,6 @@ pub(super) async fn show_collections(
         in_memory_percentages: shown.iter().map(percent).collect(),
         query_service_available: shown.iter().map(|collection| collection.loaded).collect(),
         shards_num: shown.iter().map(|_| 1).collect(),
-        ..milvus::ShowCollectionsResponse::default()
     })
 }
 

@@ -17,17 +17,17 @@ impl Reply for Status {
 
 impl Reply for milvus::AlterCollectionSchemaResponse {
     fn refused(status: Status) -> Self {
-        Self { alter_status: Some(status), ..Self::default() }
+        Self { alter_status: Some(status) }
     }
 }
 
 macro_rules! replies {
     ($($reply:ty,)*) => {$(
         impl Reply for $reply {
-            // Some answers are nothing but their status.
-            #[allow(clippy::needless_update, reason = "not every answer has other fields")]
             fn refused(status: Status) -> Self {
-                Self { status: Some(status), ..Self::default() }
+                let mut reply = Self::default();
+                reply.status.get_or_insert(status);
+                reply
             }
         }
     )*};

@@ -105,10 +105,7 @@ impl Client {
     }
 
     async fn job(&mut self, job: i64) -> Result<(RefreshExternalCollectionJobInfo, Status)> {
-        let request = GetRefreshExternalCollectionProgressRequest {
-            job_id: job,
-            ..GetRefreshExternalCollectionProgressRequest::default()
-        };
+        let request = GetRefreshExternalCollectionProgressRequest { job_id: job };
         let response =
             self.milvus.get_refresh_external_collection_progress(request).await?.into_inner();
         check(response.status.clone())?;
