@@ -30,6 +30,8 @@ import pytest
 from pymilvus import DataType, MilvusClient, MilvusException
 
 PK = "__virtual_pk__"
+# The name that the S3 server has for clients that put the bucket into the host name.
+VIRTUAL_HOST_DOMAIN = "s3.localhost"
 ACCESS_KEY = "pandion-test-key"
 # Nothing but the catalogue may ever hold this text; tests look for it.
 SECRET_KEY = "canary-7f3a91c5e2d84b06"
@@ -178,7 +180,13 @@ class PandionServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**inherited, "PANDION_LOG__LEVEL": "debug,h2=info", **environment},
+                env={
+                    **inherited,
+                    "PANDION_LOG__LEVEL": "debug,h2=info",
+                    # No resolver knows the names of buckets below this one.
+                    "PANDION_TEST_HOSTS": f"{VIRTUAL_HOST_DOMAIN}=127.0.0.1",
+                    **environment,
+                },
             )
         wait_until(self._is_healthy, START_TIMEOUT_S, "the server did not become healthy")
         return self
@@ -270,10 +278,12 @@ def parquet(table, **options):
 class S3Lake:
     """A prefix in the bucket of an S3 server, as the source of a collection."""
 
-    def __init__(self, server, prefix, scheme="s3"):
+    def __init__(self, server, prefix, scheme="s3", virtual_host=False):
         self.server = server
         self.prefix = prefix
-        self.source = f"{scheme}://{server.host}/{server.bucket}/{prefix}/"
+        self.virtual_host = virtual_host
+        host = f"{VIRTUAL_HOST_DOMAIN}:{server.port}" if virtual_host else server.host
+        self.source = f"{scheme}://{host}/{server.bucket}/{prefix}/"
 
     @property
     def spec(self):
@@ -290,6 +300,8 @@ class S3Lake:
         }
         if self.server.ca_file:
             extfs["ssl_ca_cert"] = self.server.ca_pem
+        if self.virtual_host:
+            extfs["use_virtual_host"] = "true"
         extfs.update(changes)
         extfs = {key: value for key, value in extfs.items() if value is not None}
         return json.dumps({"format": "parquet", "extfs": extfs})

@@ -38,12 +38,13 @@ def fill(lake):
         lake.put(f"part-{first:04}.parquet", pa.table(table))
 
 
-@pytest.fixture(params=["s3", "minio", "tls", "file"])
+@pytest.fixture(params=["s3", "minio", "virtual_host", "tls", "file"])
 def source(request, name, s3, s3_tls, local_root):
     """A filled lake of each kind."""
     kinds = {
         "s3": lambda: helpers.S3Lake(s3, name),
         "minio": lambda: helpers.S3Lake(s3, name, scheme="minio"),
+        "virtual_host": lambda: helpers.S3Lake(s3, name, virtual_host=True),
         "tls": lambda: helpers.S3Lake(s3_tls, name),
         "file": lambda: helpers.LocalLake(local_root / name),
     }

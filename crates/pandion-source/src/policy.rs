@@ -125,6 +125,10 @@ async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let unavailable = |what: &str| {
         Error::unavailable(format!("the host {name} of the source {what}")).about(Subject::Source)
     };
+    #[cfg(feature = "test-hosts")]
+    if let Some(address) = test_host(name) {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
     let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((name, port)))
         .await
         .map_err(|elapsed| unavailable("was not resolved in time").caused_by(elapsed))?
@@ -134,6 +138,19 @@ async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>> {
         return Err(unavailable("has no address"));
     }
     Ok(found)
+}
+
+/// The address that `PANDION_TEST_HOSTS` (`name=address,...`) has for a name or for one below it, so
+/// that tests can use host names that no resolver knows. The policy decides on the address all the
+/// same.
+#[cfg(feature = "test-hosts")]
+fn test_host(name: &str) -> Option<IpAddr> {
+    let hosts = std::env::var("PANDION_TEST_HOSTS").ok()?;
+    hosts.split(',').find_map(|entry| {
+        let (host, address) = entry.split_once('=')?;
+        let below = name.strip_suffix(host)?;
+        (below.is_empty() || below.ends_with('.')).then(|| address.parse().ok()).flatten()
+    })
 }
 
 /// Reads a host in any spelling that a URL may have: `127.1`, `0x7f000001` and `2130706433` are
