@@ -43,24 +43,6 @@ pub(crate) fn thread_cpu() -> Result<Duration> {
     nanoseconds.map(Duration::from_nanos).with_context(|| format!("no CPU time in {text:?}"))
 }
 
-/// Connections that a listener on this port of the loopback has now.
-///
-/// # Errors
-/// The table of connections cannot be read.
-pub(crate) fn connections(port: u16) -> Result<usize> {
-    let table = read("/proc/net/tcp")?;
-    Ok(table.lines().filter(|line| is_connected_to(line, port)).count())
-}
-
-fn is_connected_to(line: &str, port: u16) -> bool {
-    const ESTABLISHED: &str = "01";
-    let mut words = line.split_whitespace().skip(1);
-    let local = words.next().and_then(|address| address.split_once(':'));
-    let state = words.nth(1);
-    local.is_some_and(|(_, local)| u16::from_str_radix(local, 16) == Ok(port))
-        && state == Some(ESTABLISHED)
-}
-
 fn cpu_ticks(stat: &str) -> Option<u64> {
     // The name, in brackets, may hold anything; the numbers follow its last bracket.
     let (_, numbers) = stat.rsplit_once(')')?;
@@ -88,10 +70,6 @@ mod tests {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 9 9 20 0 8 0 100 4096 512";
         assert_eq!(cpu_ticks(stat), Some(300));
         assert_eq!(peak_bytes("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t1 kB\n"), Some(2 << 20));
-        let line = "  3: 0100007F:2328 0100007F:C350 01 00000000:00000000 00:00000000 00000000";
-        assert!(is_connected_to(line, 9000));
-        assert!(!is_connected_to(line, 50_000));
-        assert!(!is_connected_to(&line.replace(" 01 ", " 06 "), 9000));
     }
 
     #[test]

@@ -4,18 +4,15 @@
 //! Requests are counted twice: by the S3 server that gets them and by the receipt of the job. The
 //! S3 server runs in this process, on the same cores as the server that is measured.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use pandion_testkit::lake::{Lake, VectorsSpec};
 use pandion_testkit::s3::{S3Fault, S3Options, S3Server, S3Stats};
 use serde_json::json;
 
 use crate::Options;
 use crate::client::{Client, Receipt};
-use crate::process::connections;
 use crate::report::{Goal, Report, note};
 use crate::server::{Allow, Server};
 
@@ -29,8 +26,6 @@ const DIM: usize = 16;
 const LATENCIES_MS: [u64; 3] = [0, 5, 20];
 /// Requests under way at a time that still count as bounded.
 const CONCURRENCY_MAX: f64 = 64.0;
-/// How often open connections are counted.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What one refresh cost.
 struct Cost {
@@ -38,8 +33,8 @@ struct Cost {
     /// What the S3 server counted.
     stats: S3Stats,
     receipt: Receipt,
-    /// The most connections that were open at a time: no more requests can have been under way.
-    connections: usize,
+    /// The most requests that were under way at a time.
+    in_flight: u64,
 }
 
 impl Cost {
@@ -49,7 +44,7 @@ impl Cost {
 
     fn detail(&self) -> serde_json::Value {
         json!({
-            "wall_s": self.wall.as_secs_f64(), "connections": self.connections,
+            "wall_s": self.wall.as_secs_f64(), "in_flight": self.in_flight,
             "s3": self.stats, "receipt": self.receipt.0,
         })
     }
@@ -99,13 +94,12 @@ fn spec(s3: &S3Server) -> String {
 }
 
 async fn refresh(s3: &S3Server, client: &mut Client) -> Result<Cost> {
-    let watch = Watch::begin(s3.address().port());
     s3.reset_stats();
     let begun = Instant::now();
     let receipt = client.refresh(COLLECTION).await?;
     let wall = begun.elapsed();
     let stats = s3.stats();
-    let cost = Cost { wall, stats, receipt, connections: watch.end()? };
+    let cost = Cost { wall, stats, receipt, in_flight: s3.in_flight_max() };
     let told = (cost.receipt.count("list_requests")?, cost.receipt.count("read_requests")?);
     let counted = (stats.list, cost.reads());
     ensure!(told == counted, "lists and reads: the receipt says {told:?}, S3 {counted:?}");
@@ -129,21 +123,21 @@ fn report_new(options: &Options, latency_ms: u64, cost: &Cost, report: &mut Repo
         cost.detail(),
     );
     report.add(
-        format!("{name}: connections at a time"),
+        format!("{name}: requests at a time"),
         Goal::AtMost(CONCURRENCY_MAX),
-        cost.connections as f64,
-        format!("{}", cost.connections),
+        cost.in_flight as f64,
+        format!("{}", cost.in_flight),
         json!({}),
     );
     let wall = cost.wall.as_secs_f64();
-    let bound = requests as f64 * latency_ms as f64 / 1e3 / cost.connections.max(1) as f64;
+    let bound = requests as f64 * latency_ms as f64 / 1e3 / cost.in_flight.max(1) as f64;
     let text = if latency_ms == 0 {
         format!("{wall:.2} s")
     } else {
         format!(
             "{wall:.2} s, {:.2} times {requests} × {latency_ms} ms / {} = {bound:.2} s",
             wall / bound,
-            cost.connections
+            cost.in_flight
         )
     };
     report.add(format!("{name}: wall time"), Goal::None, wall, text, json!({ "bound_s": bound }));
@@ -171,33 +165,4 @@ fn report_unchanged(options: &Options, latency_ms: u64, cost: &Cost, report: &mu
         ),
         json!({}),
     );
-}
-
-/// Counts the connections to a port until it is told to end.
-struct Watch {
-    ended: Arc<AtomicBool>,
-    most: Arc<AtomicUsize>,
-    thread: std::thread::JoinHandle<Result<()>>,
-}
-
-impl Watch {
-    fn begin(port: u16) -> Self {
-        let ended = Arc::new(AtomicBool::new(false));
-        let most = Arc::new(AtomicUsize::new(0));
-        let (until, seen) = (Arc::clone(&ended), Arc::clone(&most));
-        let thread = std::thread::spawn(move || {
-            while !until.load(Ordering::Relaxed) {
-                seen.fetch_max(connections(port)?, Ordering::Relaxed);
-                std::thread::sleep(SAMPLE_INTERVAL);
-            }
-            Ok(())
-        });
-        Self { ended, most, thread }
-    }
-
-    fn end(self) -> Result<usize> {
-        self.ended.store(true, Ordering::Relaxed);
-        self.thread.join().ok().context("counting connections failed")??;
-        Ok(self.most.load(Ordering::Relaxed))
-    }
 }

@@ -18,6 +18,7 @@ STEPS = [
     "listed",
     "diffed",
     "footers-read",
+    "verified",
     "manifest-written",
     "before-publish",
     "published",

@@ -71,15 +71,17 @@ impl Snapshots {
         collection: &Arc<Collection>,
         pointer: &ManifestPointer,
     ) -> Result<Arc<Snapshot>> {
-        let source = self.source_key(collection);
         let kept = self.lock().get(&collection.id).cloned();
-        let previous = kept.filter(|kept| kept.source == source);
-        if let Some(kept) = &previous
+        // A version belongs to the source that it was read from, also when a refresh that is yet to
+        // be loaded has moved the collection to another one.
+        if let Some(kept) = &kept
             && kept.version == pointer.version
             && kept.snapshot.schema().version == collection.schema.version
         {
             return Ok(Arc::clone(&kept.snapshot));
         }
+        let source = self.source_key(collection);
+        let previous = kept.filter(|kept| kept.source == source);
         let manifest = Arc::new(self.manifests.read(pointer).await?);
         let store = match &previous {
             Some(kept) => Arc::clone(kept.snapshot.store()),

@@ -221,6 +221,13 @@ impl S3Server {
         self.shared.counters.reset()
     }
 
+    /// The most requests that were under way at a time since the start or the last reset. A request
+    /// is under way from its arrival, latency included, until its answer begins.
+    #[must_use]
+    pub fn in_flight_max(&self) -> u64 {
+        self.shared.counters.in_flight_max()
+    }
+
     /// Puts these faults in place of the ones before.
     ///
     /// # Errors

@@ -75,9 +75,18 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("output of {}", name(command)))
 }
 
-/// The cargo that runs us, or the one on the path.
+/// The cargo that runs us, or the one on the path, in the environment that it has when a person
+/// calls it: some dependencies compile anew whenever the variables that cargo sets for a program it
+/// runs are there at one time and not at another, and everything above them with them.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (variable, _) in std::env::vars_os() {
+        let text = variable.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&variable);
+        }
+    }
+    command
 }
 
 fn show(command: &Command) -> Result<()> {

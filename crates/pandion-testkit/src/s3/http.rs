@@ -91,6 +91,7 @@ impl Front {
             }
         }
 
+        let _in_flight = self.shared.counters.begin();
         self.shared.counters.count_request(target.op, request.headers().contains_key(IF_MATCH));
         let verdict = self.shared.faults.judge(target.op, &target.resource);
         self.shared.counters.count_faults(verdict.fired);

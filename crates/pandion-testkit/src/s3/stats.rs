@@ -71,9 +71,33 @@ pub(crate) struct Counters {
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
     faults: AtomicU64,
+    /// Requests under way, and the most there ever were.
+    in_flight: AtomicU64,
+    in_flight_max: AtomicU64,
+}
+
+/// A request under way, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight<'a>(&'a Counters);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Counters {
+    /// Counts a request as being under way as long as the answer lives.
+    pub(crate) fn begin(&self) -> InFlight<'_> {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.in_flight_max.fetch_max(before + 1, Ordering::Relaxed);
+        InFlight(self)
+    }
+
+    pub(crate) fn in_flight_max(&self) -> u64 {
+        self.in_flight_max.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn count_request(&self, op: S3Op, pinned: bool) {
         let counter = match op {
             S3Op::List => &self.list,
@@ -111,6 +135,7 @@ impl Counters {
 
     /// What was counted until now; counting starts anew.
     pub(crate) fn reset(&self) -> S3Stats {
+        self.in_flight_max.store(self.in_flight.load(Ordering::Relaxed), Ordering::Relaxed);
         self.each(|counter| counter.swap(0, Ordering::Relaxed))
     }
 

@@ -54,6 +54,22 @@ async fn tls_is_refused_by_clients_that_do_not_trust_it() {
 }
 
 #[tokio::test]
+async fn requests_under_way_at_a_time_are_counted() {
+    let server = server().await;
+    server.put("lake", "k", "v");
+    server.set_faults(vec![S3Fault::latency(100)]).unwrap();
+    let store = impatient(&server);
+    get(&store, "k").await.unwrap();
+    assert_eq!(server.in_flight_max(), 1);
+    for answer in futures::future::join_all((0..3).map(|_| get(&store, "k"))).await {
+        answer.unwrap();
+    }
+    assert_eq!(server.in_flight_max(), 3);
+    server.reset_stats();
+    assert_eq!(server.in_flight_max(), 0);
+}
+
+#[tokio::test]
 async fn wrong_keys_are_refused() {
     let server = server().await;
     server.put("lake", "k", "v");
