@@ -28,16 +28,20 @@ pub(crate) const K: usize = 10;
 const TOLERANCE: f64 = 1e-4;
 
 /// How the files hold the vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Form {
+    /// Lists of a fixed size, not compressed.
+    #[value(name = "fsl-none")]
     FixedNone,
+    /// Lists of a fixed size, compressed.
+    #[value(name = "fsl-zstd")]
     FixedZstd,
+    /// Lists of any size, not compressed.
+    #[value(name = "list-none")]
     ListNone,
 }
 
 impl Form {
-    pub(crate) const ALL: [Self; 3] = [Self::FixedNone, Self::FixedZstd, Self::ListNone];
-
     /// Arrow type and codec.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 
+use crate::lake::Form;
 use crate::report::Report;
 
 /// Measures what Pandion promises and prints it as a table.
@@ -53,6 +54,10 @@ pub(crate) struct Options {
     /// Dimension of their vectors.
     #[arg(long, global = true, default_value_t = 128)]
     dim: usize,
+    /// How files hold the vectors that are searched first.
+    #[arg(long, global = true, value_enum, value_delimiter = ',', value_name = "LAYOUT,..",
+        default_values = ["fsl-none", "fsl-zstd", "list-none"])]
+    layouts: Vec<Form>,
     /// Files to refresh.
     #[arg(long, global = true, default_value_t = 1_000)]
     files: usize,

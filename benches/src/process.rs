@@ -1,4 +1,4 @@
-//! What processes and threads have used, as Linux tells it in `/proc`.
+//! What processes and threads have used, as Linux tells it in `/proc`, and making memory ready.
 
 use std::fs;
 use std::time::Duration;
@@ -26,8 +26,9 @@ impl Usage {
         let stat = read(&format!("/proc/{pid}/stat"))?;
         let status = read(&format!("/proc/{pid}/status"))?;
         let ticks = cpu_ticks(&stat).with_context(|| format!("no CPU times in {stat:?}"))?;
-        let peak_bytes = peak_bytes(&status).context("no VmHWM in the status of a process")?;
-        Ok(Self { cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND), peak_bytes })
+        let peak = kibibytes(&status, "VmHWM:").context("no VmHWM in the status of a process")?;
+        let cpu = Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND);
+        Ok(Self { cpu, peak_bytes: peak * 1024 })
     }
 }
 
@@ -43,6 +44,20 @@ pub(crate) fn thread_cpu() -> Result<Duration> {
     nanoseconds.map(Duration::from_nanos).with_context(|| format!("no CPU time in {text:?}"))
 }
 
+/// Writes to so much memory, or half of what is free if that is less, and gives it back.
+///
+/// A virtual machine may get its memory from its host only when a page is first written to, and
+/// lend it back when it is idle. Whoever comes next then does not pay for that.
+///
+/// # Errors
+/// The kernel does not tell how much is free.
+pub(crate) fn touch_memory(bytes: usize) -> Result<()> {
+    let free = kibibytes(&read("/proc/meminfo")?, "MemAvailable:").context("no MemAvailable")?;
+    let bytes = usize::try_from(free * 1024 / 2)?.min(bytes);
+    drop(std::hint::black_box(vec![1_u8; bytes]));
+    Ok(())
+}
+
 fn cpu_ticks(stat: &str) -> Option<u64> {
     // The name, in brackets, may hold anything; the numbers follow its last bracket.
     let (_, numbers) = stat.rsplit_once(')')?;
@@ -51,10 +66,10 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn peak_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+/// The number after this name in a text of lines like `VmHWM:   2048 kB`.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 fn read(path: &str) -> Result<String> {
@@ -69,7 +84,9 @@ mod tests {
     fn the_kernel_s_texts_are_understood() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 9 9 20 0 8 0 100 4096 512";
         assert_eq!(cpu_ticks(stat), Some(300));
-        assert_eq!(peak_bytes("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t1 kB\n"), Some(2 << 20));
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t1 kB\n";
+        assert_eq!(kibibytes(status, "VmHWM:"), Some(2048));
+        assert_eq!(kibibytes(status, "VmLck:"), None);
     }
 
     #[test]
