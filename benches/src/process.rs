@@ -4,6 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use pandion_index::VectorBlockBuilder;
+use pandion_types::{VectorElement, VectorType};
 
 /// Clock ticks per second in `/proc/PID/stat`: Linux fixes what it shows there at 100.
 const TICKS_PER_SECOND: u64 = 100;
@@ -52,9 +54,23 @@ pub(crate) fn thread_cpu() -> Result<Duration> {
 /// # Errors
 /// The kernel does not tell how much is free.
 pub(crate) fn touch_memory(bytes: usize) -> Result<()> {
+    const DIM: usize = 1024;
+    const ROWS: usize = 8192;
+    let vector_type = VectorType { element: VectorElement::Float32, dim: DIM };
+    let block_bytes = ROWS * vector_type.bytes();
     let free = kibibytes(&read("/proc/meminfo")?, "MemAvailable:").context("no MemAvailable")?;
     let bytes = usize::try_from(free * 1024 / 2)?.min(bytes);
-    drop(std::hint::black_box(vec![1_u8; bytes]));
+    // As blocks, so that it is the same kind of pages that a search gets.
+    let mut blocks = Vec::new();
+    for _ in 0..bytes.div_ceil(block_bytes) {
+        let mut block = VectorBlockBuilder::new(vector_type, ROWS)?;
+        block.append_bytes_with(block_bytes, |bytes| {
+            bytes.fill(1);
+            Ok(())
+        })?;
+        blocks.push(block);
+    }
+    drop(std::hint::black_box(blocks));
     Ok(())
 }
 
