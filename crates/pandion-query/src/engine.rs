@@ -154,8 +154,8 @@ impl QueryEngine {
     /// Reads the vectors of one column of one row group, through the cache.
     ///
     /// # Errors
-    /// Those of the file and the store; `InvalidArgument` that names row and column when a vector
-    /// has a wrong length.
+    /// Those of the file and the store; `Corrupt` that names row and column when a vector has a wrong
+    /// length or a null component.
     pub async fn load_vectors(
         &self,
         snapshot: &Arc<Snapshot>,

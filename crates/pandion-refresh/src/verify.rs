@@ -14,8 +14,8 @@ const GROUPS_IN_FLIGHT: usize = 16;
 /// Checks the vectors of the files with id `first` or above.
 ///
 /// # Errors
-/// `InvalidArgument` about the source that names file, column, row group and row of the first
-/// vector that has a wrong length, a null component or one that is not finite.
+/// About the source, naming file, column and row of the first vector that cannot be searched:
+/// `Corrupt` for a wrong length or a null component, `InvalidArgument` for one that is not finite.
 pub(crate) async fn verify(
     engine: &Arc<QueryEngine>,
     snapshot: &Arc<Snapshot>,
