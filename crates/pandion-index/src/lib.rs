@@ -1,4 +1,4 @@
-//! Vector search in memory: blocks of vectors, distance kernels, exact top-k.
+//! Search in memory: blocks of vectors, distance kernels, exact top-k, scalar indexes.
 //!
 //! No network, no files: this crate works on bytes that it is handed. A score is a function of
 //! the query, the row, the metric and the instruction set of the machine, and of nothing else:
@@ -17,6 +17,7 @@ mod kernels;
 mod norms;
 mod parallel;
 mod query;
+pub mod scalar;
 mod topk;
 
 pub use bitmap::Bitmap;

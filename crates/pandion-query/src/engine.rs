@@ -1,4 +1,4 @@
-//! Runs searches and queries.
+//! The threads and caches behind every request, and the search for the nearest rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,17 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::TryStreamExt;
 use pandion_filter::Filter;
 use pandion_index::{
-    Bitmap, Hit, PreparedQueries, SearchPart, SearchRequest as IndexRequest, TopK, VectorBlock,
-    search_parallel,
+    Bitmap, Hit, PreparedQueries, QueryBatch, ScoreRange, SearchPart,
+    SearchRequest as IndexRequest, TopK, VectorBlock, search_parallel,
 };
-use pandion_types::{Error, FieldSchema, Result, RowId};
+use pandion_types::{Error, FieldSchema, MetricType, Result, RowId};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::filter::CompiledFilter;
-use crate::request::{QueryRequest, QueryResult, SearchHit, SearchRequest, SearchResult};
+use crate::request::SearchHit;
 use crate::scan::{Counters, Matches, matches};
 use crate::snapshot::Snapshot;
-use crate::take::take;
 use crate::vectors::{VectorCache, VectorKey};
 
 /// Vectors that are searched in one go while others are still being read: large enough to keep
@@ -47,6 +46,20 @@ pub struct QueryEngine {
     in_flight: usize,
 }
 
+/// What [`QueryEngine::nearest`] looks for.
+pub(crate) struct Nearest<'a> {
+    /// The vector field that is searched.
+    pub(crate) field: &'a FieldSchema,
+    pub(crate) queries: &'a QueryBatch,
+    pub(crate) metric: MetricType,
+    /// Rows per query vector.
+    pub(crate) k: usize,
+    /// Only scores inside count.
+    pub(crate) range: Option<ScoreRange>,
+    /// Only rows that match count.
+    pub(crate) filter: Option<&'a Filter>,
+}
+
 impl QueryEngine {
     /// An engine with its own threads.
     ///
@@ -69,86 +82,15 @@ impl QueryEngine {
         })
     }
 
+    /// Row groups that one query works on at a time.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     /// The cache of decoded vectors.
     #[must_use]
     pub fn vectors(&self) -> &VectorCache {
         &self.vectors
-    }
-
-    /// The k nearest rows. Every live matching row is compared exactly.
-    ///
-    /// Dropping the future stops the work.
-    ///
-    /// # Errors
-    /// Those of the request (`InvalidArgument`), of the files (`Conflict` when one has changed) and
-    /// of the store.
-    pub async fn search(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        request: SearchRequest,
-    ) -> Result<SearchResult> {
-        let counters = Arc::new(Counters::default());
-        let field = snapshot
-            .schema()
-            .field_by_id(request.field)
-            .ok_or_else(|| Error::internal(format!("no field with id {}", request.field)))?
-            .clone();
-        let hits = self.nearest(snapshot, &field, &request, &counters).await?;
-        let rows: Vec<RowId> = hits.iter().flatten().map(|hit| hit.row).collect();
-        let columns = take(snapshot, &request.output, &rows, &counters.io).await?;
-        Ok(SearchResult { hits, columns, cost: counters.cost(snapshot) })
-    }
-
-    /// The rows that match, in ascending order of row id.
-    ///
-    /// Reads no further than the limit asks for.
-    ///
-    /// # Errors
-    /// As [`Self::search`].
-    pub async fn query(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        request: QueryRequest,
-    ) -> Result<QueryResult> {
-        let counters = Arc::new(Counters::default());
-        let filter = compile(request.filter.as_ref(), snapshot)?;
-        let mut matches =
-            std::pin::pin!(matches(snapshot, filter.as_ref(), &counters, self.in_flight));
-        let mut rows = Vec::new();
-        let mut to_skip = request.offset;
-        while request.limit.is_none_or(|limit| rows.len() < limit)
-            && let Some(found) = matches.try_next().await?
-        {
-            let count = found.count();
-            if to_skip >= count {
-                to_skip -= count;
-                continue;
-            }
-            let wanted = request.limit.map_or(usize::MAX, |limit| limit - rows.len());
-            append_rows(snapshot, &found, to_skip, wanted, &mut rows)?;
-            to_skip = 0;
-        }
-        let columns = take(snapshot, &request.output, &rows, &counters.io).await?;
-        Ok(QueryResult { rows, columns, cost: counters.cost(snapshot) })
-    }
-
-    /// How many rows match. Without a filter nothing is read.
-    ///
-    /// # Errors
-    /// As [`Self::search`].
-    pub async fn count(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        filter: Option<&Filter>,
-    ) -> Result<(u64, crate::QueryCost)> {
-        let counters = Arc::new(Counters::default());
-        let Some(filter) = compile(filter, snapshot)? else {
-            return Ok((snapshot.manifest().rows(), counters.cost(snapshot)));
-        };
-        let count = matches(snapshot, Some(&filter), &counters, self.in_flight)
-            .try_fold(0_u64, |sum, found| async move { Ok(sum + found.count() as u64) })
-            .await?;
-        Ok((count, counters.cost(snapshot)))
     }
 
     /// Reads the vectors of one column of one row group, through the cache.
@@ -180,22 +122,24 @@ impl QueryEngine {
         self.vectors.get_or_load(&key, stats, load).await
     }
 
-    async fn nearest(
+    /// The `k` nearest rows to each query vector, nearest first; equal scores by ascending row id.
+    /// Every live matching row is compared exactly.
+    ///
+    /// Dropping the future stops the work.
+    pub(crate) async fn nearest(
         &self,
         snapshot: &Arc<Snapshot>,
-        field: &FieldSchema,
-        request: &SearchRequest,
+        asked: &Nearest<'_>,
         counters: &Arc<Counters>,
     ) -> Result<Vec<Vec<SearchHit>>> {
-        let filter = compile(request.filter.as_ref(), snapshot)?;
-        let k = request.limit + request.offset;
-        let queries = Arc::new(request.queries.prepare(request.metric)?);
+        let filter = compile(asked.filter, snapshot)?;
+        let queries = Arc::new(asked.queries.prepare(asked.metric)?);
         let mut parts = std::pin::pin!(
             matches(snapshot, filter.as_ref(), counters, self.in_flight)
-                .map_ok(|found| self.part(snapshot, field, found, counters))
+                .map_ok(|found| self.part(snapshot, asked.field, found, counters))
                 .try_buffer_unordered(self.in_flight)
         );
-        let mut best = vec![TopK::new(request.metric, k, request.range); request.queries.len()];
+        let mut best = vec![TopK::new(asked.metric, asked.k, asked.range); asked.queries.len()];
         let mut wave = Vec::new();
         let mut wave_bytes = 0;
         loop {
@@ -207,7 +151,7 @@ impl QueryEngine {
             }
             if !wave.is_empty() && (ended || wave_bytes >= WAVE_BYTES) {
                 let wave = std::mem::take(&mut wave);
-                let found = self.compare(wave, &queries, request, counters).await?;
+                let found = self.compare(wave, &queries, asked, counters).await?;
                 for (best, found) in best.iter_mut().zip(found) {
                     found.iter().for_each(|hit| best.push(hit.key, hit.score));
                 }
@@ -218,10 +162,7 @@ impl QueryEngine {
             }
         }
         best.into_iter()
-            .map(|hits| {
-                let hits = hits.into_sorted().into_iter().skip(request.offset);
-                hits.map(search_hit).collect()
-            })
+            .map(|hits| hits.into_sorted().into_iter().map(search_hit).collect())
             .collect()
     }
 
@@ -253,12 +194,11 @@ impl QueryEngine {
         &self,
         parts: Vec<Part>,
         queries: &Arc<PreparedQueries>,
-        request: &SearchRequest,
+        asked: &Nearest<'_>,
         counters: &Counters,
     ) -> Result<Vec<Vec<Hit>>> {
         let (answer, receive) = tokio::sync::oneshot::channel();
-        let (k, range, queries) =
-            (request.limit + request.offset, request.range, Arc::clone(queries));
+        let (k, range, queries) = (asked.k, asked.range, Arc::clone(queries));
         let abandoned = Abandoned(Arc::new(AtomicBool::new(false)));
         let cancelled = Arc::clone(&abandoned.0);
         self.pool.spawn(move || {
@@ -301,7 +241,10 @@ impl Drop for Abandoned {
     }
 }
 
-fn compile(filter: Option<&Filter>, snapshot: &Snapshot) -> Result<Option<Arc<CompiledFilter>>> {
+pub(crate) fn compile(
+    filter: Option<&Filter>,
+    snapshot: &Snapshot,
+) -> Result<Option<Arc<CompiledFilter>>> {
     filter
         .filter(|filter| !filter.is_match_all())
         .map(|filter| CompiledFilter::new(filter, snapshot.schema()).map(Arc::new))
@@ -330,25 +273,4 @@ fn search_hit(hit: Hit) -> Result<SearchHit> {
     let row = RowId::from_i64(hit.key)
         .ok_or_else(|| Error::internal(format!("{} is no row id", hit.key)))?;
     Ok(SearchHit { row, score: hit.score })
-}
-
-/// Adds up to `wanted` rows of `found` after the first `skip`.
-fn append_rows(
-    snapshot: &Snapshot,
-    found: &Matches,
-    skip: usize,
-    wanted: usize,
-    rows: &mut Vec<RowId>,
-) -> Result<()> {
-    let (entry, _) = snapshot.file(found.unit.file)?;
-    let first = found.unit.first_row;
-    let mut push = |row: usize| {
-        let row = u32::try_from(row).ok().and_then(|row| first.checked_add(row));
-        row.map(|row| rows.push(RowId::new(entry.id, row)))
-            .ok_or_else(|| Error::corrupt("a row group has more rows than a row id can number"))
-    };
-    match &found.rows {
-        Some(matching) => matching.iter().skip(skip).take(wanted).try_for_each(&mut push),
-        None => (0..found.unit.rows).skip(skip).take(wanted).try_for_each(&mut push),
-    }
 }

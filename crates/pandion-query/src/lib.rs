@@ -13,14 +13,17 @@ mod filter;
 mod prune;
 mod request;
 mod row_test;
+mod rows;
 mod scan;
+mod search;
 mod snapshot;
 mod take;
 mod vectors;
 
 pub use engine::{EngineOptions, QueryEngine};
 pub use request::{
-    OutputColumn, QueryCost, QueryRequest, QueryResult, SearchHit, SearchRequest, SearchResult,
+    OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
+    SearchResult,
 };
 pub use snapshot::Snapshot;
 pub use vectors::{VectorCache, VectorCacheUsage};

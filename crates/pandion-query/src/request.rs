@@ -6,6 +6,23 @@ use pandion_index::{QueryBatch, ScoreRange};
 use pandion_source::IoCounts;
 use pandion_types::{FieldId, FieldSchema, MetricType, RowId};
 
+/// Which ways of avoiding work a request may use. The answer is the same with and without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryOptions {
+    /// Leave out files, row groups and pages by their statistics.
+    pub pruning: bool,
+    /// Answer terms of the filter from scalar indexes.
+    pub scalar_indexes: bool,
+    /// Use filter columns and filter bitmaps that earlier requests left, and leave some.
+    pub filter_caches: bool,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        Self { pruning: true, scalar_indexes: true, filter_caches: true }
+    }
+}
+
 /// The k nearest rows to each of some vectors.
 #[derive(Debug)]
 pub struct SearchRequest {
@@ -25,6 +42,8 @@ pub struct SearchRequest {
     pub filter: Option<Filter>,
     /// The fields whose values are returned, in this order.
     pub output: Vec<FieldId>,
+    /// How the answer may be found.
+    pub options: QueryOptions,
 }
 
 /// One found row.
@@ -58,6 +77,8 @@ pub struct QueryRequest {
     pub limit: Option<usize>,
     /// Matching rows to leave out first.
     pub offset: usize,
+    /// How the answer may be found.
+    pub options: QueryOptions,
 }
 
 /// The answer to a [`QueryRequest`].

@@ -33,7 +33,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
-use crate::{EngineOptions, QueryEngine, QueryRequest, SearchRequest, Snapshot};
+use crate::{EngineOptions, QueryEngine, QueryOptions, QueryRequest, SearchRequest, Snapshot};
 
 const DIM: usize = 8;
 const ROWS_PER_FILE: usize = 60;
@@ -215,8 +215,13 @@ impl Lake {
     }
 
     fn query(&self, text: &str, limit: Option<usize>, offset: usize) -> crate::QueryResult {
-        let request =
-            QueryRequest { filter: self.filter(text), output: vec![FieldId(101)], limit, offset };
+        let request = QueryRequest {
+            filter: self.filter(text),
+            output: vec![FieldId(101)],
+            limit,
+            offset,
+            options: QueryOptions::default(),
+        };
         self.runtime.block_on(self.engine.query(&self.snapshot, request)).unwrap()
     }
 
@@ -246,6 +251,7 @@ impl Lake {
             range,
             filter: self.filter(filter),
             output: vec![FieldId(100), FieldId(101), FieldId(106)],
+            options: QueryOptions::default(),
         };
         self.runtime.block_on(self.engine.search(&self.snapshot, request)).unwrap()
     }

@@ -9,7 +9,9 @@ use pandion_index::{QueryBatch, ScoreRange};
 use pandion_proto::common::Status;
 use pandion_proto::milvus;
 use pandion_proto::schema::{self, FieldData, SearchResultData};
-use pandion_query::{OutputColumn, QueryCost, QueryRequest, SearchHit, SearchRequest};
+use pandion_query::{
+    OutputColumn, QueryCost, QueryOptions, QueryRequest, SearchHit, SearchRequest,
+};
 use pandion_types::{
     CollectionSchema, Error, FieldSchema, MetricType, Result, Subject, VIRTUAL_PK_NAME,
 };
@@ -59,6 +61,7 @@ pub(super) async fn search(
         range: score_range(&params),
         filter,
         output: output.iter().map(|field| field.id).collect(),
+        options: QueryOptions::default(),
     };
     let result = door.node().engine().search(&snapshot, asked).await?;
     door.count_read("search", &result.cost, started);
@@ -108,6 +111,7 @@ pub(super) async fn query(
                 output: fields.iter().map(|field| field.id).collect(),
                 limit: params.limit,
                 offset: params.offset,
+                options: QueryOptions::default(),
             };
             let result = engine.query(&snapshot, asked).await?;
             let names = fields.into_iter().map(|field| field.name).collect();
