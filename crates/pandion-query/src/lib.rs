@@ -10,10 +10,12 @@
 mod compile;
 mod engine;
 mod filter;
+mod json;
 mod prune;
 mod request;
 mod row_test;
 mod rows;
+mod sample;
 mod scan;
 mod search;
 mod snapshot;
