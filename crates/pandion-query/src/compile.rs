@@ -25,7 +25,7 @@ use pandion_types::{DataType, Error, FieldId, Result, VIRTUAL_PK_NAME};
 use self::columns::{compare, in_list, like, plain, range, scalar};
 use self::functions::call;
 use crate::row_test::RowTest;
-use crate::sample::{self, Sample};
+use crate::sample::Sample;
 
 type Expr = Arc<dyn PhysicalExpr>;
 
@@ -47,25 +47,12 @@ impl Columns {
     }
 }
 
-/// The expression that is true for the rows that match. A random sample is another one for each
-/// expression.
-///
-/// # Errors
-/// As [`predicate_with_seed`].
-pub(crate) fn predicate(predicate: &Predicate, columns: &Columns) -> Result<Expr> {
-    predicate_with_seed(predicate, columns, sample::draw_seed())
-}
-
-/// The expression that is true for the rows that match, with the seed of a random sample.
+/// The expression that is true for the rows that match; `seed` is what a random sample draws from.
 ///
 /// # Errors
 /// `InvalidArgument` that names the function when it is not built, and for regular expressions and
 /// well-known texts that are none; `Internal` when the batch lacks a column.
-pub(crate) fn predicate_with_seed(
-    predicate: &Predicate,
-    columns: &Columns,
-    seed: u64,
-) -> Result<Expr> {
+pub(crate) fn predicate(predicate: &Predicate, columns: &Columns, seed: u64) -> Result<Expr> {
     Compiler { columns, seed }.compile(predicate).map(|compiled| compiled.expr)
 }
 

@@ -26,7 +26,7 @@ use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType as ArrowType, Schema};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::ColumnarValue;
@@ -39,10 +39,6 @@ use crate::compile::Columns;
 
 /// How much of a term's text is kept to be shown. A list may have a million values.
 const SHOWN_BYTES_MAX: usize = 1024;
-
-/// Rows that a term with intermediate columns is tested on at a time, so that those stay in the
-/// processor's caches.
-const ROWS_AT_ONCE: usize = 8192;
 
 /// One term, with the columns that it reads.
 pub(crate) struct RowTest {
@@ -158,18 +154,7 @@ impl PhysicalExpr for RowTest {
             .iter()
             .map(|column| column.evaluate(batch).and_then(|values| values.into_array(rows)));
         let arrays: Vec<ArrayRef> = arrays.collect::<DataFusionResult<_>>()?;
-        if rows <= ROWS_AT_ONCE || !self.plan.has_intermediate_columns() {
-            return Ok(ColumnarValue::Array(Arc::new(self.plan.test(&arrays)?)));
-        }
-        let parts = (0..rows).step_by(ROWS_AT_ONCE).map(|first| {
-            let length = ROWS_AT_ONCE.min(rows - first);
-            let part: Vec<ArrayRef> =
-                arrays.iter().map(|array| array.slice(first, length)).collect();
-            self.plan.test(&part)
-        });
-        let parts = parts.collect::<DataFusionResult<Vec<_>>>()?;
-        let parts: Vec<&dyn Array> = parts.iter().map(|part| part as &dyn Array).collect();
-        Ok(ColumnarValue::Array(arrow::compute::concat(&parts)?))
+        Ok(ColumnarValue::Array(Arc::new(self.plan.test(&arrays)?)))
     }
 
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {

@@ -4,7 +4,7 @@
 //! however often one request looks at a row, it decides the same.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
@@ -13,12 +13,6 @@ use arrow::datatypes::{DataType as ArrowType, Int64Type, Schema};
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
-
-/// A seed that no other request has, but by chance.
-pub(crate) fn draw_seed() -> u64 {
-    // Drawn from the operating system for every process, and counted on from there.
-    RandomState::new().hash_one(0_u64)
-}
 
 /// Whether a row is part of the sample.
 #[derive(Debug, Eq)]
@@ -153,7 +147,6 @@ mod tests {
         let all = kept(0.5, 9, &keys);
         assert_eq!(kept(0.5, 9, &keys[300..]), all[300..]);
         assert_ne!(kept(0.5, 10, &keys), all);
-        assert_ne!(draw_seed(), draw_seed());
         // Who is in a small sample is in a larger one, too.
         let fewer = kept(0.25, 9, &keys);
         assert!(fewer.iter().zip(&all).all(|(fewer, all)| !fewer || *all));

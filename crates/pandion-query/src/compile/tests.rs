@@ -62,7 +62,7 @@ fn parsed(text: &str, templates: &Templates) -> Predicate {
 
 fn evaluate(predicate: &Predicate) -> Vec<Option<bool>> {
     let (batch, columns) = batch();
-    let expr = self::predicate(predicate, &columns).unwrap();
+    let expr = self::predicate(predicate, &columns, 0).unwrap();
     let answers = expr.evaluate(&batch).unwrap().into_array(batch.num_rows()).unwrap();
     answers.as_boolean().iter().collect()
 }
@@ -79,7 +79,7 @@ fn answers(text: &str) -> String {
 
 fn refusal(text: &str) -> Error {
     let (_, columns) = batch();
-    predicate(&parsed(text, &Templates::new()), &columns).unwrap_err()
+    predicate(&parsed(text, &Templates::new()), &columns, 0).unwrap_err()
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn a_sample_is_taken_of_the_rows_that_meet_the_rest() {
     let term = parsed("a > 0 and random_sample(0.5)", &Templates::new());
     let mut seen = [0; 4];
     for seed in 0..200 {
-        let expr = predicate_with_seed(&term, &columns, seed).unwrap();
+        let expr = predicate(&term, &columns, seed).unwrap();
         let once = expr.evaluate(&batch).unwrap().into_array(4).unwrap();
-        let again = predicate_with_seed(&term, &columns, seed).unwrap();
+        let again = predicate(&term, &columns, seed).unwrap();
         assert_eq!(&again.evaluate(&batch).unwrap().into_array(4).unwrap(), &once);
         for (count, kept) in seen.iter_mut().zip(once.as_boolean()) {
             *count += usize::from(kept == Some(true));
@@ -205,7 +205,7 @@ fn deep_and_long_filters_fit_in_a_small_stack() {
 fn cheap_terms_are_evaluated_first() {
     let (_, columns) = batch();
     let text = "j[\"k\"] == 1 and s like '%x%' and a > 1";
-    let expr = predicate(&parsed(text, &Templates::new()), &columns).unwrap();
+    let expr = predicate(&parsed(text, &Templates::new()), &columns, 0).unwrap();
     let shown = expr.to_string();
     let place = |part: &str| shown.find(part).unwrap_or_else(|| panic!("{part} in {shown}"));
     assert!(place("a@1 > 1") < place("like") && place("like") < place("j["), "{shown}");

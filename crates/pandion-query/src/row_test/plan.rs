@@ -201,17 +201,6 @@ impl Plan {
         }
     }
 
-    /// Whether columns are made on the way to the answer.
-    pub(super) fn has_intermediate_columns(&self) -> bool {
-        match self {
-            Self::Values { source, .. } | Self::IsNull { source, .. } => {
-                !matches!(source, Source::Column)
-            }
-            Self::CompareColumns { .. } => true,
-            _ => false,
-        }
-    }
-
     /// The answers for all rows of the columns.
     pub(super) fn test(&self, arrays: &[ArrayRef]) -> DataFusionResult<BooleanArray> {
         let column = |number: usize| {
