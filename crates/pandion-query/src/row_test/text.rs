@@ -22,7 +22,7 @@ pub(super) enum TextMatcher {
     Suffix(String),
     /// The text that is searched is not empty.
     Contains(Finder<'static>),
-    Pattern(Pattern),
+    Pattern(Box<Pattern>),
     Regex(Regex),
 }
 
@@ -33,7 +33,7 @@ impl TextMatcher {
             LikeForm::Prefix(text) => Self::Prefix(text.clone()),
             LikeForm::Suffix(text) => Self::Suffix(text.clone()),
             LikeForm::Contains(text) => Self::Contains(finder(text)),
-            LikeForm::General(parts) => Self::Pattern(Pattern::new(parts)),
+            LikeForm::General(parts) => Self::Pattern(Box::new(Pattern::new(parts))),
         }
     }
 
