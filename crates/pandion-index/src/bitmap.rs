@@ -79,6 +79,53 @@ impl Bitmap {
         }
     }
 
+    /// Adds the rows of the other set.
+    ///
+    /// # Panics
+    /// In debug builds, when the lengths differ.
+    pub fn union(&mut self, other: &Self) {
+        debug_assert_eq!(self.len, other.len, "bitmaps of different lengths");
+        self.union_words(&other.words);
+    }
+
+    /// Takes out the rows of the other set.
+    ///
+    /// # Panics
+    /// In debug builds, when the lengths differ.
+    pub fn subtract(&mut self, other: &Self) {
+        debug_assert_eq!(self.len, other.len, "bitmaps of different lengths");
+        self.subtract_words(&other.words);
+    }
+
+    /// Adds the rows whose bits are set in `words`.
+    pub(crate) fn union_words(&mut self, words: &[u64]) {
+        for (word, other) in self.words.iter_mut().zip(words) {
+            *word |= other;
+        }
+        self.clear_tail();
+    }
+
+    /// Takes out the rows whose bits are set in `words`.
+    pub(crate) fn subtract_words(&mut self, words: &[u64]) {
+        for (word, other) in self.words.iter_mut().zip(words) {
+            *word &= !other;
+        }
+    }
+
+    /// Adds rows; those at and above `len` are ignored.
+    pub(crate) fn insert_rows(&mut self, rows: &[u32]) {
+        for &row in rows {
+            self.insert(row as usize);
+        }
+    }
+
+    /// Takes rows out.
+    pub(crate) fn remove_rows(&mut self, rows: &[u32]) {
+        for &row in rows {
+            self.remove(row as usize);
+        }
+    }
+
     /// The rows `start..start + len` as a bitmap of their own; rows beyond the end are not in it.
     #[must_use]
     pub fn slice(&self, start: usize, len: usize) -> Self {
