@@ -74,7 +74,8 @@ fn shapes_that_are_none_are_unknown() {
     let test = SpatialTest::new(&related(SpatialRelation::Intersects, SQUARE)).unwrap();
     let near = SpatialTest::new(&within("POINT (0 0)", 1e9)).unwrap();
     let valid = SpatialTest::new(&Predicate::SpatialValid { field: field() }).unwrap();
-    let deep = format!("{}POINT (1 1){}", "GEOMETRYCOLLECTION (".repeat(100_000), ")".repeat(100_000));
+    let deep =
+        format!("{}POINT (1 1){}", "GEOMETRYCOLLECTION (".repeat(100_000), ")".repeat(100_000));
     for text in ["", "POINT", "POINT (1)", "POINT (1 NaN)", "POINT (1 1e999)", "x", "((((", &deep] {
         assert_eq!(test.test(text), None, "{text:.40}");
         assert_eq!(near.test(text), None, "{text:.40}");

@@ -166,11 +166,7 @@ impl ValueBuilder {
 
 fn push<T>(values: &mut Vec<T>, value: T) -> Result<bool> {
     checked_len(values.len() + 1)?;
-    if values.len() == values.capacity() {
-        // Twice the room, as a vector takes by itself.
-        let more = values.len().max(1024);
-        reserve(values, more)?;
-    }
+    reserve(values, 1)?;
     values.push(value);
     Ok(true)
 }

@@ -110,8 +110,24 @@ mod tests {
     fn other_texts_are_refused() {
         let deep = format!("j{}", "[1]".repeat(STEPS_MAX + 1));
         let table = [
-            "", "k", "k[\"a\"]", "jj", "j[", "j[]", "j[\"a\"", "j[\"a]", "j[\"\"]", "j[a]", "j[-1]",
-            "j[01]", "j.a", "j[\"a\"]b", "/", "/a//b", "j[99999999999999999999]", deep.as_str(),
+            "",
+            "k",
+            "k[\"a\"]",
+            "jj",
+            "j[",
+            "j[]",
+            "j[\"a\"",
+            "j[\"a]",
+            "j[\"\"]",
+            "j[a]",
+            "j[-1]",
+            "j[01]",
+            "j.a",
+            "j[\"a\"]b",
+            "/",
+            "/a//b",
+            "j[99999999999999999999]",
+            deep.as_str(),
         ];
         for text in table {
             let error = parse("j", text).unwrap_err();

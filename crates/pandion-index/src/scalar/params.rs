@@ -33,8 +33,9 @@ pub fn resolve_spec(
 
 /// A fault of the parameters or of their fit to the field.
 fn wrong(fault: &str) -> Error {
-    let message =
-        format!("{fault}: invalid parameter[expected=valid index params][actual=invalid index params]");
+    let message = format!(
+        "{fault}: invalid parameter[expected=valid index params][actual=invalid index params]"
+    );
     Error::invalid_argument(message).about(Subject::Index)
 }
 
@@ -159,9 +160,9 @@ fn check_field(kind: ScalarIndexKind, field: &FieldSchema) -> Result<()> {
 }
 
 fn element_type(field: &FieldSchema) -> Result<DataType> {
-    field.element_type.ok_or_else(|| {
-        Error::internal(format!("array field {} has no element type", field.name))
-    })
+    field
+        .element_type
+        .ok_or_else(|| Error::internal(format!("array field {} has no element type", field.name)))
 }
 
 fn json_values(

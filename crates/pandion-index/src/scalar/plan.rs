@@ -4,7 +4,6 @@
 //! one fact: the index knows for each row whether its value is null, of the index's kind, or of
 //! some other kind, but not of which.
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use pandion_filter::{
@@ -12,10 +11,10 @@ use pandion_filter::{
 };
 use pandion_types::DataType;
 
-use super::cell::{Cell, Family};
-use super::section::Section;
-use super::values::ValueIndex;
 use super::IndexedValues;
+use super::cell::{Cell, Family};
+use super::section::{Section, tidy};
+use super::values::ValueIndex;
 
 /// Entries of each section, as ascending ranges that do not meet.
 pub(super) type Entries = Vec<Vec<Range<usize>>>;
@@ -59,9 +58,20 @@ pub(super) enum Plan<'t> {
 /// A test of one value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Test<'t> {
-    Compare { operand: &'t Operand, op: CompareOp, value: &'t Value },
-    Range { operand: &'t Operand, lower: &'t Bound, upper: &'t Bound },
-    In { operand: &'t Operand, values: &'t [Value] },
+    Compare {
+        operand: &'t Operand,
+        op: CompareOp,
+        value: &'t Value,
+    },
+    Range {
+        operand: &'t Operand,
+        lower: &'t Bound,
+        upper: &'t Bound,
+    },
+    In {
+        operand: &'t Operand,
+        values: &'t [Value],
+    },
     Like(&'t LikePattern),
     /// The expression is compiled by whoever runs the test.
     Regex(&'t str),
@@ -136,20 +146,18 @@ impl ValueIndex {
                 IndexedValues::Json { path: own, .. } => (own == path).then_some(Target::Whole),
                 IndexedValues::Field(_) | IndexedValues::Elements(_) => None,
             },
-            Operand::Element { element_type, .. } => {
-                (self.spec.values == IndexedValues::Elements(*element_type))
-                    .then_some(Target::Element)
-            }
+            Operand::Element { element_type, .. } => (self.spec.values
+                == IndexedValues::Elements(*element_type))
+            .then_some(Target::Element),
             Operand::Length(inner) => {
                 (self.target(inner)? == Target::Whole).then_some(Target::Length)
             }
             Operand::Arithmetic { operand: inner, .. } => {
                 (self.target(inner)? == Target::Whole).then_some(Target::Derived)
             }
-            Operand::Shifted { .. } => {
-                (self.spec.values == IndexedValues::Field(DataType::Timestamptz))
-                    .then_some(Target::Derived)
-            }
+            Operand::Shifted { .. } => (self.spec.values
+                == IndexedValues::Field(DataType::Timestamptz))
+            .then_some(Target::Derived),
             Operand::CurrentElement { .. } => None,
         }
     }
@@ -227,9 +235,7 @@ impl ValueIndex {
                 (false, false) => self.unrelated(),
                 _ => None,
             },
-            Target::Element => {
-                Some(Plan::Candidates(self.sections.iter().map(between).collect()))
-            }
+            Target::Element => Some(Plan::Candidates(self.sections.iter().map(between).collect())),
             Target::Length => match &self.lengths {
                 Some(lengths) if families == (Some(Family::Number), Some(Family::Number)) => {
                     Some(Plan::Lengths { ranges: between(lengths) })
@@ -272,7 +278,7 @@ impl ValueIndex {
                 Some(lengths)
                     if values.iter().all(|value| Family::of(value) == Some(Family::Number)) =>
                 {
-                    Some(Plan::Lengths { ranges: equal_ranges(lengths, values) })
+                    Some(Plan::Lengths { ranges: lengths.equal_to_any(values) })
                 }
                 Some(_) => None,
                 None => self.unrelated(),
@@ -284,17 +290,16 @@ impl ValueIndex {
     /// Test what is calculated from every distinct value.
     fn derived<'t>(&self, test: Test<'t>, comparisons: usize) -> Option<Plan<'t>> {
         match self.family {
-            Family::Number | Family::Instant => self.each(test, comparisons),
+            Family::Number | Family::Instant if !self.spec.values.is_elements() => {
+                self.each(test, comparisons)
+            }
             // Only numbers can be calculated with, and these are none.
-            Family::Bool | Family::Text => self.unrelated(),
+            _ => self.unrelated(),
         }
     }
 
     /// Test every distinct value, when they are few beside the rows.
     fn each<'t>(&self, test: Test<'t>, comparisons: usize) -> Option<Plan<'t>> {
-        if self.spec.values.is_elements() {
-            return None;
-        }
         let distinct = self.distinct();
         let is_few = distinct <= (self.rows / 4).max(TESTED_VALUES);
         let is_cheap = distinct.saturating_mul(comparisons) <= COMPARISONS_MAX;
@@ -373,7 +378,7 @@ impl ValueIndex {
 
     /// The entries that equal one of the literals.
     fn equal_entries(&self, values: &[Value]) -> Entries {
-        self.sections.iter().map(|section| equal_ranges(section, values)).collect()
+        self.sections.iter().map(|section| section.equal_to_any(values)).collect()
     }
 }
 
@@ -385,20 +390,12 @@ fn section_range(section: &Section, lower: &Bound, upper: &Bound) -> Option<Rang
     (start < end).then_some(start..end)
 }
 
-/// The entries of a section that equal one of the literals.
-fn equal_ranges(section: &Section, values: &[Value]) -> Vec<Range<usize>> {
-    let of_family = sorted(values);
-    let ranges = of_family.into_iter().flat_map(|value| section.compare(CompareOp::Equal, value));
-    tidy(ranges.collect())
-}
-
-/// Literals in an order that lets one binary search find what the last one has just read.
+/// Literals in an order in which equal ones meet.
 fn sorted(values: &[Value]) -> Vec<&Value> {
     let mut sorted: Vec<&Value> = values.iter().collect();
     sorted.sort_unstable_by(|left, right| match (left, right) {
-        (Value::Int(left), Value::Int(right)) | (Value::Timestamp(left), Value::Timestamp(right)) => {
-            left.cmp(right)
-        }
+        (Value::Int(left), Value::Int(right))
+        | (Value::Timestamp(left), Value::Timestamp(right)) => left.cmp(right),
         (Value::Float(left), Value::Float(right)) => left.total_cmp(right),
         (Value::String(left), Value::String(right)) => left.cmp(right),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
@@ -416,21 +413,4 @@ fn rank(value: &Value) -> u8 {
         Value::Array(_) => 4,
         Value::Timestamp(_) => 5,
     }
-}
-
-/// The same entries as ascending ranges, none empty, none beside another.
-pub(super) fn tidy(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
-    ranges.retain(|range| !range.is_empty());
-    ranges.sort_unstable_by(|left, right| match left.start.cmp(&right.start) {
-        Ordering::Equal => left.end.cmp(&right.end),
-        order => order,
-    });
-    let mut tidied: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match tidied.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => tidied.push(range),
-        }
-    }
-    tidied
 }

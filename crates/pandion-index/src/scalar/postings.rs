@@ -137,7 +137,8 @@ impl Postings {
             return Err(damaged("the bitmaps are not of its entries"));
         }
         let words = self.bitmap_words.as_slice();
-        let tail = if row_count.is_multiple_of(64) { u64::MAX } else { (1 << (row_count % 64)) - 1 };
+        let tail =
+            if row_count.is_multiple_of(64) { u64::MAX } else { (1 << (row_count % 64)) - 1 };
         let beyond = |words: &[u64]| words.last().is_some_and(|last| last & !tail != 0);
         if Some(words.len()) != bitmaps.len().checked_mul(self.words)
             || words.chunks_exact(self.words.max(1)).any(beyond)
@@ -169,10 +170,7 @@ impl Postings {
     }
 
     fn bitmap(&self, at: usize) -> &[u64] {
-        self.bitmap_words
-            .as_slice()
-            .get(at * self.words..(at + 1) * self.words)
-            .unwrap_or_default()
+        self.bitmap_words.as_slice().get(at * self.words..(at + 1) * self.words).unwrap_or_default()
     }
 
     /// Number of rows of a range of entries; a row counts once for each of them that it has.

@@ -174,7 +174,8 @@ impl Section {
         row_count: usize,
     ) -> Result<Self> {
         let keys = if kind == SectionKind::Text {
-            let (text, ends) = (reader.get::<u8>(base + TEXT)?, reader.get::<u32>(base + TEXT_ENDS)?);
+            let (text, ends) =
+                (reader.get::<u8>(base + TEXT)?, reader.get::<u32>(base + TEXT_ENDS)?);
             check_texts(text.as_slice(), ends.as_slice())?;
             Keys::Texts { text, ends }
         } else {
@@ -227,19 +228,12 @@ impl Section {
             Keys::Numbers(keys) => keys.as_slice(),
             Keys::Texts { .. } => &[],
         };
-        let span_of = |key: i64| {
+        if let Some(key) = self.key(value) {
             let below = keys.partition_point(|other| *other < key);
-            let equal = keys.get(below) == Some(&key);
-            (below, below + usize::from(equal))
-        };
+            let is_equal = keys.get(below) == Some(&key);
+            return Some((below, below + usize::from(is_equal)));
+        }
         match (self.kind, value) {
-            (SectionKind::Bool, Value::Bool(value)) => Some(span_of((*value).into())),
-            (SectionKind::Int, Value::Int(value)) => Some(span_of(*value)),
-            (SectionKind::Instant, Value::Timestamp(value)) => Some(span_of(*value)),
-            (SectionKind::Float, Value::Float(value)) if !value.is_nan() => {
-                Some(span_of(float_key(*value)))
-            }
-            (SectionKind::Float, Value::Int(value)) => Some(span_of(float_key(to_float(*value)))),
             // Several integers may be the same double.
             (SectionKind::Int, Value::Float(value)) if !value.is_nan() => Some((
                 keys.partition_point(|key| to_float(*key) < *value),
@@ -257,13 +251,59 @@ impl Section {
     /// The entries that compare so with a literal; none for a literal of another family.
     pub(super) fn compare(&self, op: CompareOp, value: &Value) -> Vec<Range<usize>> {
         let Some((below, not_above)) = self.span(value) else { return Vec::new() };
-        match op {
-            CompareOp::Equal => vec![below..not_above],
-            CompareOp::NotEqual => vec![0..below, not_above..self.len()],
-            CompareOp::Less => vec![0..below],
-            CompareOp::LessEqual => vec![0..not_above],
-            CompareOp::Greater => vec![not_above..self.len()],
-            CompareOp::GreaterEqual => vec![below..self.len()],
+        let range = match op {
+            CompareOp::NotEqual => return vec![0..below, not_above..self.len()],
+            CompareOp::Equal => below..not_above,
+            CompareOp::Less => 0..below,
+            CompareOp::LessEqual => 0..not_above,
+            CompareOp::Greater => not_above..self.len(),
+            CompareOp::GreaterEqual => below..self.len(),
+        };
+        std::iter::once(range).collect()
+    }
+
+    /// The entries that equal one of the literals, as ascending ranges.
+    pub(super) fn equal_to_any(&self, values: &[Value]) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        match &self.keys {
+            Keys::Numbers(keys) => {
+                let mut wanted = Vec::new();
+                for value in values {
+                    match self.key(value) {
+                        Some(key) => wanted.push(key),
+                        None => ranges.extend(self.compare(CompareOp::Equal, value)),
+                    }
+                }
+                wanted.sort_unstable();
+                wanted.dedup();
+                find_all(keys.as_slice(), &wanted, &mut ranges);
+            }
+            Keys::Texts { .. } => {
+                let texts = values.iter().filter_map(|value| match value {
+                    Value::String(text) => Some(text.as_str()),
+                    _ => None,
+                });
+                let mut texts: Vec<&str> = texts.collect();
+                // In order, one search finds at hand what the one before has read.
+                texts.sort_unstable();
+                texts.dedup();
+                let found = texts.into_iter().filter_map(|text| self.find_text(text));
+                ranges.extend(found.map(|entry| entry..entry + 1));
+            }
+        }
+        tidy(ranges)
+    }
+
+    /// The key that a value of this section has when it equals a literal; `None` when there may be
+    /// several, or none.
+    fn key(&self, value: &Value) -> Option<i64> {
+        match (self.kind, value) {
+            (SectionKind::Bool, Value::Bool(value)) => Some((*value).into()),
+            (SectionKind::Int, Value::Int(value))
+            | (SectionKind::Instant, Value::Timestamp(value)) => Some(*value),
+            (SectionKind::Float, Value::Float(value)) if !value.is_nan() => Some(float_key(*value)),
+            (SectionKind::Float, Value::Int(value)) => Some(float_key(to_float(*value))),
+            _ => None,
         }
     }
 
@@ -296,6 +336,37 @@ impl Section {
     }
 }
 
+/// The same entries as ascending ranges, none empty, none beside another.
+pub(super) fn tidy(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.retain(|range| !range.is_empty());
+    ranges.sort_unstable_by_key(|range| (range.start, range.end));
+    let mut tidied: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match tidied.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => tidied.push(range),
+        }
+    }
+    tidied
+}
+
+/// Where the wanted keys stand, both in order. Takes time logarithmic in the gaps between them.
+fn find_all(keys: &[i64], wanted: &[i64], found: &mut Vec<Range<usize>>) {
+    let mut from = 0;
+    for key in wanted {
+        let rest = keys.get(from..).unwrap_or_default();
+        let mut step = 1;
+        while rest.get(step).is_some_and(|other| other < key) {
+            step *= 2;
+        }
+        let near = &rest[..rest.len().min(step + 1)];
+        from += near.partition_point(|other| other < key);
+        if keys.get(from) == Some(key) {
+            found.push(from..from + 1);
+        }
+    }
+}
+
 fn text_at<'a>(text: &'a [u8], ends: &[u32], entry: usize) -> &'a [u8] {
     let start = entry.checked_sub(1).and_then(|before| ends.get(before)).map_or(0, |end| *end);
     let end = ends.get(entry).map_or(start, |end| *end);
@@ -325,8 +396,16 @@ mod tests {
 
     #[test]
     fn float_keys_keep_the_order() {
-        let values =
-            [f64::NEG_INFINITY, f64::MIN, -1.5, -f64::MIN_POSITIVE, 0.0, 5e-324, 1.0, f64::INFINITY];
+        let values = [
+            f64::NEG_INFINITY,
+            f64::MIN,
+            -1.5,
+            -f64::MIN_POSITIVE,
+            0.0,
+            5e-324,
+            1.0,
+            f64::INFINITY,
+        ];
         for pair in values.windows(2) {
             assert!(float_key(pair[0]) < float_key(pair[1]), "{pair:?}");
         }

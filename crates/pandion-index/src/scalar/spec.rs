@@ -277,9 +277,8 @@ mod tests {
             IndexedValues::Elements(DataType::VarChar),
         ];
         for path in paths {
-            values.extend(
-                JsonCast::ALL.map(|cast| IndexedValues::Json { path: path.clone(), cast }),
-            );
+            values
+                .extend(JsonCast::ALL.map(|cast| IndexedValues::Json { path: path.clone(), cast }));
         }
         let with = |kind: ScalarIndexKind| {
             values.iter().map(move |values| ScalarIndexSpec { kind, values: values.clone() })

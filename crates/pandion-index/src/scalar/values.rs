@@ -11,8 +11,8 @@ use super::builder::{FOREIGN_ELEMENTS, LENGTHS, META, NANS, NULLS, OTHERS, secti
 use super::cell::{Cell, Family};
 use super::format::{Reader, damaged};
 use super::pieces::compile_regex;
-use super::plan::{Entries, Plan, Test, Unknown, tidy};
-use super::section::{Section, SectionKind};
+use super::plan::{Entries, Plan, Test, Unknown};
+use super::section::{Section, SectionKind, tidy};
 use super::{Estimate, Lookup, ScalarIndex, ScalarIndexSpec};
 use crate::Bitmap;
 
@@ -266,7 +266,11 @@ impl ValueIndex {
             Plan::Rows { entries, nans, .. } => {
                 let listed = self.count(entries);
                 let nans = if *nans { count(self.nans.as_ref()) } else { 0 };
-                Estimate { rows: listed + nans, entries: listed.min(rows - listed), exact: true }
+                Estimate {
+                    rows: listed + nans,
+                    entries: listed.min(rows.saturating_sub(listed)),
+                    exact: true,
+                }
             }
             Plan::Lengths { ranges } => {
                 let count = |section: &Section| {

@@ -80,7 +80,11 @@ fn kinds_that_do_not_fit_say_so() {
     let of = |data_type| field(data_type, None);
     let table = [
         (Double, "BITMAP", "bitmap index are only supported on bool, int, string and array field"),
-        (Bool, "STL_SORT", "STL_SORT are only supported on numeric, varchar or timestamptz field, got Bool"),
+        (
+            Bool,
+            "STL_SORT",
+            "STL_SORT are only supported on numeric, varchar or timestamptz field, got Bool",
+        ),
         (Timestamptz, "INVERTED", "INVERTED are not supported on Timestamptz field"),
         (Geometry, "INVERTED", "INVERTED are not supported on Geometry field"),
         (FloatVector, "INVERTED", "INVERTED are not supported on FloatVector field"),
@@ -159,7 +163,9 @@ fn json_needs_a_cast() {
     );
     check(
         &field,
-        &format!("{at}index_type=INVERTED;json_cast_type=DOUBLE;json_cast_function=STRING_TO_DOUBLE"),
+        &format!(
+            "{at}index_type=INVERTED;json_cast_type=DOUBLE;json_cast_function=STRING_TO_DOUBLE"
+        ),
         r#"INVERTED JSON["a"] as DOUBLE"#,
     );
     let table = [
@@ -196,9 +202,7 @@ fn json_needs_a_cast() {
     for (given, fault) in table {
         check_wrong(&field, given, fault);
     }
-    let error = resolve_spec(
-        &field,
-        &params("index_type=INVERTED;json_cast_type=BOOL;json_path=g[\"a\"]"),
-    );
+    let error =
+        resolve_spec(&field, &params("index_type=INVERTED;json_cast_type=BOOL;json_path=g[\"a\"]"));
     assert!(error.unwrap_err().message().contains("cannot parse json path: g[\"a\"]"));
 }

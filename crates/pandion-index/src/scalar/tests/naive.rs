@@ -84,7 +84,9 @@ pub(super) fn evaluate(row: &Row, term: &Predicate) -> Option<bool> {
         Predicate::Contains { operand, mode, values } => {
             let Row::List(elements) = read(row, operand) else { return None };
             let held = |value: &Value| {
-                elements.iter().any(|element| compare(element, CompareOp::Equal, value) == Some(true))
+                elements
+                    .iter()
+                    .any(|element| compare(element, CompareOp::Equal, value) == Some(true))
             };
             Some(match mode {
                 ContainsMode::One | ContainsMode::All => values.iter().all(held),
