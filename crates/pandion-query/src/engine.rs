@@ -13,6 +13,7 @@ use pandion_types::{Error, FieldSchema, MetricType, Result, RowId};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::filter::CompiledFilter;
+use crate::limits::QueryLimits;
 use crate::request::SearchHit;
 use crate::scan::{Counters, Matches, matches};
 use crate::snapshot::Snapshot;
@@ -29,12 +30,14 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Bytes of decoded vectors that are kept.
     pub vector_cache_bytes: usize,
+    /// What one request may ask for.
+    pub limits: QueryLimits,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, vector_cache_bytes: 4 << 30 }
+        Self { threads, vector_cache_bytes: 4 << 30, limits: QueryLimits::default() }
     }
 }
 
@@ -44,6 +47,7 @@ pub struct QueryEngine {
     vectors: VectorCache,
     pool: Arc<rayon::ThreadPool>,
     in_flight: usize,
+    limits: QueryLimits,
 }
 
 /// What [`QueryEngine::nearest`] looks for.
@@ -79,12 +83,18 @@ impl QueryEngine {
             vectors: VectorCache::new(options.vector_cache_bytes),
             pool: Arc::new(pool),
             in_flight: options.threads.max(1) * 2,
+            limits: options.limits,
         })
     }
 
     /// Row groups that one query works on at a time.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// What one request may ask for.
+    pub(crate) fn limits(&self) -> QueryLimits {
+        self.limits
     }
 
     /// The cache of decoded vectors.

@@ -7,21 +7,28 @@
 //! Nothing here knows a network protocol, changes a catalogue or writes to a source.
 #![warn(missing_docs)]
 
+mod aggregate;
 mod compile;
 mod engine;
 mod filter;
+mod limits;
+mod order;
+mod plan;
 mod prune;
 mod request;
 mod row_test;
 mod rows;
 mod scan;
 mod search;
+mod selected;
 mod snapshot;
 mod take;
 mod vectors;
 
 pub use engine::{EngineOptions, QueryEngine};
+pub use limits::{ANSWER_BYTES_MAX, QUERY_MEMORY_BYTES_MAX, QueryLimits};
 pub use request::{
+    Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, AggregateResult, OrderBy,
     OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
     SearchResult,
 };

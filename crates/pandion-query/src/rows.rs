@@ -7,18 +7,20 @@ use pandion_filter::Filter;
 use pandion_types::{Error, Result, RowId};
 
 use crate::engine::{QueryEngine, compile};
+use crate::filter::CompiledFilter;
 use crate::request::{QueryRequest, QueryResult};
 use crate::scan::{Counters, Matches, matches};
 use crate::snapshot::Snapshot;
-use crate::take::take;
+use crate::take::{answer_too_large, row_bytes_min, take};
 
 impl QueryEngine {
-    /// The rows that match, in ascending order of row id.
+    /// The rows that match, in the order that the request asks for.
     ///
-    /// Reads no further than the limit asks for.
+    /// Without an order nothing is planned, and no more is read than the limit asks for; with one,
+    /// the ordering columns of all matching rows are.
     ///
     /// # Errors
-    /// As [`Self::search`].
+    /// As [`Self::search`]; `InvalidArgument` when the answer would be larger than the limits allow.
     pub async fn query(
         &self,
         snapshot: &Arc<Snapshot>,
@@ -26,8 +28,28 @@ impl QueryEngine {
     ) -> Result<QueryResult> {
         let counters = Arc::new(Counters::default());
         let filter = compile(request.filter.as_ref(), snapshot)?;
-        let mut matches =
-            std::pin::pin!(matches(snapshot, filter.as_ref(), &counters, self.in_flight()));
+        let rows = if request.order.is_empty() {
+            self.first_rows(snapshot, &request, filter.as_ref(), &counters).await?
+        } else {
+            self.ordered_rows(snapshot, &request, filter.as_ref(), &counters).await?
+        };
+        let answer_bytes_max = self.limits().answer_bytes_max;
+        let columns =
+            take(snapshot, &request.output, &rows, answer_bytes_max, &counters.io).await?;
+        Ok(QueryResult { rows, columns, cost: counters.cost(snapshot) })
+    }
+
+    /// The rows of the page that `request` asks for, in ascending order of row id.
+    async fn first_rows(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &QueryRequest,
+        filter: Option<&Arc<CompiledFilter>>,
+        counters: &Arc<Counters>,
+    ) -> Result<Vec<RowId>> {
+        let mut matches = std::pin::pin!(matches(snapshot, filter, counters, self.in_flight()));
+        let row_bytes = row_bytes_min(snapshot, &request.output)?;
+        let answer_bytes_max = self.limits().answer_bytes_max;
         let mut rows = Vec::new();
         let mut to_skip = request.offset;
         while request.limit.is_none_or(|limit| rows.len() < limit)
@@ -39,11 +61,15 @@ impl QueryEngine {
                 continue;
             }
             let wanted = request.limit.map_or(usize::MAX, |limit| limit - rows.len());
+            // Before the rows are listed: there may be more than memory has room for.
+            let bytes = (rows.len() + wanted.min(count - to_skip)).saturating_mul(row_bytes);
+            if bytes > answer_bytes_max {
+                return Err(answer_too_large(bytes, answer_bytes_max));
+            }
             append_rows(snapshot, &found, to_skip, wanted, &mut rows)?;
             to_skip = 0;
         }
-        let columns = take(snapshot, &request.output, &rows, &counters.io).await?;
-        Ok(QueryResult { rows, columns, cost: counters.cost(snapshot) })
+        Ok(rows)
     }
 
     /// How many rows match. Without a filter nothing is read.

@@ -41,7 +41,9 @@ impl QueryEngine {
         let hits: Vec<Vec<SearchHit>> =
             hits.into_iter().map(|hits| hits.into_iter().skip(request.offset).collect()).collect();
         let rows: Vec<RowId> = hits.iter().flatten().map(|hit| hit.row).collect();
-        let columns = take(snapshot, &request.output, &rows, &counters.io).await?;
+        let answer_bytes_max = self.limits().answer_bytes_max;
+        let columns =
+            take(snapshot, &request.output, &rows, answer_bytes_max, &counters.io).await?;
         Ok(SearchResult { hits, columns, cost: counters.cost(snapshot) })
     }
 }

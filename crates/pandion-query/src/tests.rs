@@ -35,6 +35,9 @@ use proptest::prelude::*;
 
 use crate::{EngineOptions, QueryEngine, QueryOptions, QueryRequest, SearchRequest, Snapshot};
 
+mod aggregates;
+mod ordering;
+
 const DIM: usize = 8;
 const ROWS_PER_FILE: usize = 60;
 const FILES: usize = 3;
@@ -204,7 +207,8 @@ impl Lake {
             files,
         };
         let snapshot = Snapshot::new(Arc::new(schema), Arc::new(manifest), store, None);
-        let options = EngineOptions { threads: 2, vector_cache_bytes: 1 << 20 };
+        let options =
+            EngineOptions { threads: 2, vector_cache_bytes: 1 << 20, ..EngineOptions::default() };
         let engine = QueryEngine::new(&options).unwrap();
         Self { snapshot: Arc::new(snapshot), engine, runtime }
     }
@@ -220,7 +224,7 @@ impl Lake {
             output: vec![FieldId(101)],
             limit,
             offset,
-            options: QueryOptions::default(),
+            ..QueryRequest::default()
         };
         self.runtime.block_on(self.engine.query(&self.snapshot, request)).unwrap()
     }
