@@ -12,7 +12,7 @@ mod compile;
 mod engine;
 mod filter;
 mod limits;
-mod order;
+mod ordered_rows;
 mod plan;
 mod prune;
 mod request;

@@ -10,8 +10,8 @@ use pandion_types::{Error, ErrorKind, Result, Subject};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Door, aliases, collections, databases, indexes, loading, partitions, reading, refreshing,
-    reply::Reply, system, writes,
+    Door, aliases, collections, databases, indexes, loading, partitions, querying, reading,
+    refreshing, reply::Reply, system, writes,
 };
 
 type Answer<'a, T> =
@@ -115,7 +115,7 @@ impl MilvusService for Door {
         writes::upsert(milvus::UpsertRequest) -> milvus::MutationResult;
         reading::search(milvus::SearchRequest) -> milvus::SearchResults;
         writes::flush(milvus::FlushRequest) -> milvus::FlushResponse;
-        reading::query(milvus::QueryRequest) -> milvus::QueryResults;
+        querying::query(milvus::QueryRequest) -> milvus::QueryResults;
         system::get_persistent_segment_info(milvus::GetPersistentSegmentInfoRequest) -> milvus::GetPersistentSegmentInfoResponse;
         system::get_query_segment_info(milvus::GetQuerySegmentInfoRequest) -> milvus::GetQuerySegmentInfoResponse;
         writes::manual_compaction(milvus::ManualCompactionRequest) -> milvus::ManualCompactionResponse;
