@@ -39,7 +39,6 @@ pub(crate) struct QueryParams {
     /// What is returned of points in time; nothing for whole ones.
     pub(crate) time_parts: Vec<TimePart>,
     /// Whether the answer is to say how it was found.
-    #[expect(dead_code, reason = "answers do not say it yet")]
     pub(crate) explain: bool,
     /// What is asked for and not served, in a fixed order.
     pub(crate) features: Vec<Feature>,
