@@ -4,40 +4,35 @@
 //! is kept is one state per group, within the memory that a request may use. No answer is ever a
 //! wrong number: sums of integers are exact, and one that does not fit in Int64 is an error.
 
-mod inputs;
 mod outputs;
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::{SortOptions, concat_batches};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::functions_aggregate::{average, count, min_max, sum};
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
-use datafusion::physical_plan::sorts::sort::SortExec;
-use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 use pandion_types::{CollectionSchema, DataType, Error, FieldId, FieldSchema, Result};
 
-use self::inputs::{Form, Input};
 use self::outputs::Output;
-use crate::engine::{QueryEngine, compile};
-use crate::limits::QueryLimits;
-use crate::plan;
+use crate::bounded;
+use crate::counters::Counters;
+use crate::engine::QueryEngine;
+use crate::ordered_rows::{sort_options, sorted};
+use crate::plan::{ColumnsExec, Form, FormedColumn, unplanned};
 use crate::request::{
     Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, AggregateResult, OrderBy,
     OutputColumn,
 };
-use crate::scan::Counters;
-use crate::selected::selected_columns;
 use crate::snapshot::Snapshot;
-use crate::take::{answer_too_large, value_bytes};
 
 impl QueryEngine {
     /// Aggregates over the matching rows, one row per group in the order that was asked for. Reads
@@ -52,16 +47,19 @@ impl QueryEngine {
         request: AggregateRequest,
     ) -> Result<AggregateResult> {
         let counters = Arc::new(Counters::default());
-        let filter = compile(request.filter.as_ref(), snapshot)?;
+        let filter =
+            self.filter_plan(snapshot, request.filter.as_ref(), request.options, &counters)?;
         let aggregation = Aggregation::new(snapshot.schema(), &request)?;
-        let batches = selected_columns(
-            snapshot,
-            filter.as_ref(),
-            &aggregation.fields,
-            &counters,
+        let columns = ColumnsExec::new(
+            filter,
+            Arc::clone(snapshot),
+            aggregation.inputs.clone(),
             self.in_flight(),
+            Arc::clone(&counters),
         )?;
-        let columns = aggregation.run(batches, self.limits()).await?;
+        let plan = self.transported(aggregation.plan(Arc::new(columns))?)?;
+        let groups = bounded::collect(&plan, self.limits()).await?;
+        let columns = aggregation.finish(&groups)?;
         Ok(AggregateResult { columns, cost: counters.cost(snapshot) })
     }
 }
@@ -69,10 +67,8 @@ impl QueryEngine {
 /// A request in the terms of DataFusion.
 #[derive(Debug)]
 struct Aggregation {
-    /// The fields that are read.
-    fields: Vec<FieldSchema>,
-    /// The columns that are made of them; the first `groups` are grouped by.
-    inputs: Vec<Input>,
+    /// The columns that are read; the first `groups` are grouped by.
+    inputs: Vec<FormedColumn>,
     groups: usize,
     calls: Vec<Call>,
     outputs: Vec<(FieldSchema, Output)>,
@@ -93,7 +89,6 @@ struct Call {
 impl Aggregation {
     fn new(schema: &CollectionSchema, request: &AggregateRequest) -> Result<Self> {
         let mut aggregation = Self {
-            fields: Vec::new(),
             inputs: Vec::new(),
             groups: 0,
             calls: Vec::new(),
@@ -121,8 +116,7 @@ impl Aggregation {
 
     /// The column that holds this form of a field.
     fn input(&mut self, field: &FieldSchema, form: Form) -> usize {
-        let at = position_or_push(&mut self.fields, field.clone());
-        position_or_push(&mut self.inputs, Input { field: at, form })
+        position_or_push(&mut self.inputs, FormedColumn { field: field.clone(), form })
     }
 
     fn call(&mut self, function: AggregateFunction, input: Option<usize>) -> usize {
@@ -131,8 +125,7 @@ impl Aggregation {
 
     /// Where the field stands among those that are grouped by.
     fn group_position(&self, field: FieldId) -> Option<usize> {
-        let groups = self.inputs.iter().take(self.groups);
-        groups.map(|input| &self.fields[input.field]).position(|group| group.id == field)
+        self.inputs.iter().take(self.groups).position(|group| group.field.id == field)
     }
 
     fn group(&self, field: &FieldSchema) -> Result<(FieldSchema, Output)> {
@@ -213,92 +206,59 @@ impl Aggregation {
         Ok(())
     }
 
-    /// Aggregates batches of `self.fields`.
-    async fn run(
-        &self,
-        batches: BoxStream<'static, Result<RecordBatch>>,
-        limits: QueryLimits,
-    ) -> Result<Vec<OutputColumn>> {
-        let schema = self.input_schema()?;
-        let (inputs, input_schema) = (self.inputs.clone(), Arc::clone(&schema));
-        let batches =
-            batches.map(move |batch| inputs::convert(&batch?, &inputs, &input_schema)).boxed();
-        let plan = self.plan(plan::source(&schema, batches)?)?;
-        let groups = self.collect(&plan, limits).await?;
-        let columns = groups.columns();
-        self.outputs
-            .iter()
-            .map(|(field, output)| {
-                let values = output.finish(field, columns)?;
-                Ok(OutputColumn { field: field.clone(), values })
-            })
-            .collect()
-    }
-
-    fn input_schema(&self) -> Result<SchemaRef> {
-        let columns = self
-            .inputs
-            .iter()
-            .enumerate()
-            .map(|(at, input)| {
-                let data_type = input.form.arrow_type(&self.fields[input.field])?;
-                Ok(Field::new(format!("input {at}"), data_type, true))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(Schema::new(columns)))
-    }
-
+    /// The groups of the page that is asked for, or of all pages up to it, from rows with the
+    /// columns `self.inputs`.
     fn plan(&self, source: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = source.schema();
-        let column = |at: usize| Arc::new(Column::new(schema.field(at).name(), at)) as _;
-        let groups = (0..self.groups).map(|at| (column(at), format!("group {at}"))).collect();
-        let calls = self
-            .calls
-            .iter()
-            .enumerate()
-            .map(|(at, call)| call.expression(&schema, at))
-            .collect::<Result<Vec<_>>>()?;
-        let filters = vec![None; calls.len()];
-        let aggregate = AggregateExec::try_new(
-            AggregateMode::Single,
-            PhysicalGroupBy::new_single(groups),
-            calls,
-            filters,
-            source,
-            Arc::clone(&schema),
-        )
-        .map_err(plan::unplanned)?;
-        let aggregate: Arc<dyn ExecutionPlan> = Arc::new(aggregate);
+        let partitions = source.output_partitioning().partition_count();
+        let aggregate = if partitions == 1 {
+            self.node(AggregateMode::Single, &source, &source)?
+        } else {
+            let partial = self.node(AggregateMode::Partial, &source, &source)?;
+            let partial = Arc::new(CoalescePartitionsExec::new(partial)) as _;
+            self.node(AggregateMode::Final, &partial, &source)?
+        };
         let order = self.order.iter().map(|&(at, options)| {
             let column = Column::new(aggregate.schema().field(at).name(), at);
             PhysicalSortExpr::new(Arc::new(column), options)
         });
         let Some(order) = LexOrdering::new(order) else { return Ok(aggregate) };
         let fetch = self.limit.map(|limit| limit.saturating_add(self.offset));
-        Ok(Arc::new(SortExec::new(order, aggregate).with_fetch(fetch)))
+        Ok(sorted(aggregate, order, fetch))
     }
 
-    /// The groups of the page that is asked for, in one batch.
-    async fn collect(
+    /// One step of the aggregation; `source` gives the rows before the first.
+    fn node(
         &self,
-        plan: &Arc<dyn ExecutionPlan>,
-        limits: QueryLimits,
-    ) -> Result<RecordBatch> {
-        let mut batches = plan::execute(plan, limits.memory_bytes_max)?;
-        let (mut groups, mut bytes) = (Vec::new(), 0_usize);
-        while let Some(batch) = batches.try_next().await? {
-            let sizes = batch.columns().iter().map(|column| value_bytes(column, None));
-            bytes = sizes.fold(bytes, usize::saturating_add);
-            if bytes > limits.answer_bytes_max {
-                return Err(answer_too_large(bytes, limits.answer_bytes_max));
-            }
-            groups.push(batch);
+        mode: AggregateMode,
+        input: &Arc<dyn ExecutionPlan>,
+        source: &Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = source.schema();
+        let column = |at: usize| Arc::new(Column::new(schema.field(at).name(), at)) as _;
+        let groups = (0..self.groups).map(|at| (column(at), format!("group {at}"))).collect();
+        let mut groups = PhysicalGroupBy::new_single(groups);
+        if mode == AggregateMode::Final {
+            groups = groups.as_final();
         }
-        let groups = concat_batches(&plan.schema(), &groups)
-            .map_err(|error| Error::internal("joining groups failed").caused_by(error))?;
+        let calls = self.calls.iter().enumerate();
+        let calls = calls.map(|(at, call)| call.expression(&schema, at));
+        let calls = calls.collect::<Result<Vec<_>>>()?;
+        let filters = vec![None; calls.len()];
+        AggregateExec::try_new(mode, groups, calls, filters, Arc::clone(input), schema)
+            .map(|node| Arc::new(node) as Arc<dyn ExecutionPlan>)
+            .map_err(unplanned)
+    }
+
+    /// The answer from what the plan gave.
+    fn finish(&self, groups: &RecordBatch) -> Result<Vec<OutputColumn>> {
         let first = self.offset.min(groups.num_rows());
         let rows = self.limit.unwrap_or(usize::MAX).min(groups.num_rows() - first);
-        Ok(groups.slice(first, rows))
+        let groups = groups.slice(first, rows);
+        let columns = self.outputs.iter().map(|(field, output)| {
+            let values = output.finish(field, groups.columns())?;
+            Ok(OutputColumn { field: field.clone(), values })
+        });
+        columns.collect()
     }
 }
 
@@ -308,28 +268,24 @@ impl Call {
             Some(input) => Arc::new(Column::new(schema.field(input).name(), input)),
             None => Arc::new(Literal::new(ScalarValue::Int64(Some(1)))),
         };
-        AggregateExprBuilder::new(self.udaf(), vec![argument])
+        AggregateExprBuilder::new(udaf(self.function), vec![argument])
             .schema(Arc::clone(schema))
             .alias(format!("call {at}"))
             .build()
             .map(Arc::new)
-            .map_err(plan::unplanned)
-    }
-
-    fn udaf(self) -> Arc<AggregateUDF> {
-        match self.function {
-            AggregateFunction::Count => count::count_udaf(),
-            AggregateFunction::Sum => sum::sum_udaf(),
-            AggregateFunction::Avg => average::avg_udaf(),
-            AggregateFunction::Min => min_max::min_udaf(),
-            AggregateFunction::Max => min_max::max_udaf(),
-        }
+            .map_err(unplanned)
     }
 }
 
-/// How Arrow sorts what `key` asks for.
-pub(crate) fn sort_options(key: &OrderBy) -> SortOptions {
-    SortOptions { descending: key.descending, nulls_first: key.nulls_first }
+/// The function of DataFusion.
+pub(crate) fn udaf(function: AggregateFunction) -> Arc<AggregateUDF> {
+    match function {
+        AggregateFunction::Count => count::count_udaf(),
+        AggregateFunction::Sum => sum::sum_udaf(),
+        AggregateFunction::Avg => average::avg_udaf(),
+        AggregateFunction::Min => min_max::min_udaf(),
+        AggregateFunction::Max => min_max::max_udaf(),
+    }
 }
 
 fn known(schema: &CollectionSchema, field: FieldId) -> Result<&FieldSchema> {

@@ -7,24 +7,32 @@
 //! Nothing here knows a network protocol, changes a catalogue or writes to a source.
 #![warn(missing_docs)]
 
+mod access;
 mod aggregate;
+mod bounded;
+mod cache;
+mod columns_cache;
+mod compare;
 mod compile;
+mod counters;
 mod engine;
+mod evaluate;
 mod filter;
 mod limits;
 mod ordered_rows;
-mod plan;
+pub mod plan;
 mod prune;
 mod request;
 mod row_test;
 mod rows;
 mod scan;
 mod search;
-mod selected;
+mod selection;
 mod snapshot;
 mod take;
 mod vectors;
 
+pub use cache::CacheUsage;
 pub use engine::{EngineOptions, QueryEngine};
 pub use limits::{ANSWER_BYTES_MAX, QUERY_MEMORY_BYTES_MAX, QueryLimits};
 pub use request::{
@@ -33,7 +41,7 @@ pub use request::{
     SearchResult,
 };
 pub use snapshot::Snapshot;
-pub use vectors::{VectorCache, VectorCacheUsage};
+pub use vectors::VectorCache;
 
 #[cfg(test)]
 mod tests;

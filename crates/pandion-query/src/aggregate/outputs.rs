@@ -8,7 +8,7 @@ use arrow::datatypes::{Decimal128Type, Float64Type, Int64Type};
 use pandion_source::columns;
 use pandion_types::{Error, FieldSchema, Result};
 
-use super::inputs::from_ordered;
+use crate::plan::from_ordered;
 
 /// How a column of the answer is made of those of the aggregation, which are named by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,14 +5,14 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{
-    DataType as ArrowType, Float32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType,
+    DataType as ArrowType, Field, Float32Type, Float64Type, Int8Type, Int64Type, Schema, TimestampMicrosecondType,
 };
-use futures::stream;
+use datafusion::datasource::memory::MemorySourceConfig;
 use pandion_types::ErrorKind;
 use proptest::prelude::*;
 
 use super::*;
-use crate::selected::schema_of;
+use crate::limits::QueryLimits;
 
 /// One row; the fields are called `g`, `h`, `i`, `f`, `d` and `t`.
 #[derive(Clone, Debug)]
@@ -101,29 +101,38 @@ fn request(group_by: &[&str], output: &[&str]) -> AggregateRequest {
     }
 }
 
+/// Aggregates rows in batches of `batch_rows`, dealt out to `partitions`.
 fn run_within(
     request: &AggregateRequest,
     rows: &[Row],
-    batch_rows: usize,
+    (batch_rows, partitions): (usize, usize),
     limits: QueryLimits,
 ) -> Result<Vec<OutputColumn>> {
     let aggregation = Aggregation::new(&schema(), request)?;
-    let columns = schema_of(&aggregation.fields)?;
-    let batches: Vec<Result<RecordBatch>> = rows
-        .chunks(batch_rows)
-        .map(|rows| {
-            let arrays = aggregation.fields.iter().map(|field| column(field, rows)).collect();
-            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(&columns), arrays, &options);
-            Ok(batch.unwrap())
-        })
-        .collect();
+    let described = aggregation.inputs.iter().enumerate().map(|(at, input)| {
+        Field::new(at.to_string(), input.form.arrow_type(&input.field).unwrap(), true)
+    });
+    let described = Arc::new(Schema::new(described.collect::<Vec<_>>()));
+    let mut dealt: Vec<Vec<RecordBatch>> = vec![Vec::new(); partitions];
+    for (at, rows) in rows.chunks(batch_rows).enumerate() {
+        let inputs = aggregation.inputs.iter().zip(described.fields());
+        let arrays = inputs
+            .map(|(input, into)| {
+                input.form.of(&column(&input.field, rows), into.data_type()).unwrap()
+            })
+            .collect();
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&described), arrays, &options);
+        dealt[at % partitions].push(batch.unwrap());
+    }
+    let source = MemorySourceConfig::try_new_exec(&dealt, described, None).unwrap();
+    let plan = aggregation.plan(source)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(aggregation.run(stream::iter(batches).boxed(), limits))
+    aggregation.finish(&runtime.block_on(bounded::collect(&plan, limits))?)
 }
 
 fn run(request: &AggregateRequest, rows: &[Row]) -> Result<Vec<OutputColumn>> {
-    run_within(request, rows, 7, QueryLimits::default())
+    run_within(request, rows, (7, 1), QueryLimits::default())
 }
 
 /// A value that can be compared: floats by their order, NaN with itself.
@@ -264,8 +273,8 @@ fn aggregates_agree_with_a_naive_reading() {
     ]);
     let outputs = prop::sample::subsequence(ALL.to_vec(), 1..ALL.len());
     let rows = prop::collection::vec(row(), 0..60);
-    let strategy = (groupings, outputs, rows, 1_usize..20);
-    proptest!(ProptestConfig::with_cases(300), |((by, outputs, rows, batch) in strategy)| {
+    let strategy = (groupings, outputs, rows, (1_usize..20, 1_usize..4));
+    proptest!(ProptestConfig::with_cases(300), |((by, outputs, rows, dealt) in strategy)| {
         let mut groups: BTreeMap<Vec<String>, Vec<&Row>> = BTreeMap::new();
         let key = |row: &Row| {
             by.iter().map(|name| format!("{:?}", present(name, &[row]))).collect::<Vec<_>>()
@@ -277,7 +286,7 @@ fn aggregates_agree_with_a_naive_reading() {
             groups.entry(Vec::new()).or_default();
         }
         let all: Vec<&str> = by.iter().chain(&outputs).copied().collect();
-        let found = run_within(&request(&by, &all), &rows, batch, QueryLimits::default());
+        let found = run_within(&request(&by, &all), &rows, dealt, QueryLimits::default());
         let fits = groups.values().all(|rows| {
             outputs.iter().all(|text| expected(text, rows).is_some())
         });
@@ -402,14 +411,14 @@ fn too_many_groups_are_an_error_that_says_what_to_do() {
         .collect();
     let limits = QueryLimits { memory_bytes_max: 100_000, ..QueryLimits::default() };
     let asked = request(&["g"], &["g", "count(*)"]);
-    let error = run_within(&asked, &rows, 1000, limits).unwrap_err();
+    let error = run_within(&asked, &rows, (1000, 1), limits).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.message().contains("more than the 100000 bytes of memory"), "{error}");
 
     let limits = QueryLimits { answer_bytes_max: 100_000, ..QueryLimits::default() };
-    let error = run_within(&asked, &rows, 1000, limits).unwrap_err();
+    let error = run_within(&asked, &rows, (1000, 1), limits).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.message().contains("more than the 100000 allowed"), "{error}");
     let first = AggregateRequest { limit: Some(10), ..asked };
-    assert_eq!(run_within(&first, &rows, 1000, limits).unwrap()[0].values.len(), 10);
+    assert_eq!(run_within(&first, &rows, (1000, 1), limits).unwrap()[0].values.len(), 10);
 }

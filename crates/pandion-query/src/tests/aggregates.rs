@@ -3,7 +3,9 @@ use arrow::datatypes::{Float64Type, Int64Type};
 use pandion_types::ErrorKind;
 
 use super::*;
-use crate::{Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, QueryLimits};
+use crate::{
+    Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, AggregateResult, QueryLimits,
+};
 
 fn aggregate(function: AggregateFunction, field: Option<i64>) -> AggregateOutput {
     AggregateOutput::Aggregate(Aggregate {
@@ -11,6 +13,17 @@ fn aggregate(function: AggregateFunction, field: Option<i64>) -> AggregateOutput
         function,
         field: field.map(FieldId),
     })
+}
+
+/// The answer of the engine, which is also that of plans that were divided and encoded.
+fn answer(lake: &Lake, request: AggregateRequest) -> AggregateResult {
+    let coded = lake.coded.aggregate(&lake.snapshot, request.clone());
+    let coded = lake.runtime.block_on(coded).unwrap();
+    let result = lake.runtime.block_on(lake.engine.aggregate(&lake.snapshot, request)).unwrap();
+    for (direct, coded) in result.columns.iter().zip(&coded.columns) {
+        assert_eq!(&direct.values, &coded.values, "{} through the codec", direct.field.name);
+    }
+    result
 }
 
 fn matching(term: &Term) -> Vec<Row> {
@@ -30,7 +43,7 @@ fn filters_choose_the_rows_that_are_aggregated() {
             ],
             ..AggregateRequest::default()
         };
-        let found = lake.runtime.block_on(lake.engine.aggregate(&lake.snapshot, request)).unwrap();
+        let found = answer(&lake, request);
         let integer = |at: usize| {
             let column = found.columns[at].values.as_primitive::<Int64Type>();
             column.iter().next().unwrap()
@@ -57,7 +70,7 @@ fn groups_of_a_filter_are_complete() {
         ],
         ..AggregateRequest::default()
     };
-    let found = lake.runtime.block_on(lake.engine.aggregate(&lake.snapshot, request)).unwrap();
+    let found = answer(&lake, request);
     let mut groups: BTreeMap<Option<String>, Vec<Row>> = BTreeMap::new();
     for row in matching(&term) {
         groups.entry(row.s.clone()).or_default().push(row);
@@ -81,7 +94,7 @@ fn only_the_columns_that_are_needed_are_read() {
     let lake = Lake::new();
     let cost = |output: Vec<AggregateOutput>| {
         let request = AggregateRequest { output, ..AggregateRequest::default() };
-        lake.runtime.block_on(lake.engine.aggregate(&lake.snapshot, request)).unwrap().cost
+        answer(&lake, request).cost
     };
     let counted = cost(vec![aggregate(AggregateFunction::Count, None)]);
     assert_eq!(counted.io.bytes_read, 0);

@@ -72,7 +72,10 @@ fn ordered_pages_agree_with_sorting_every_row() {
             offset,
             ..QueryRequest::default()
         };
+        let coded = lake.coded.query(&lake.snapshot, request.clone());
+        let coded = lake.runtime.block_on(coded).unwrap();
         let found = lake.runtime.block_on(lake.engine.query(&lake.snapshot, request)).unwrap();
+        prop_assert_eq!(&found.rows, &coded.rows, "through the codec");
         let all = expected(&order, &term);
         let page: Vec<RowId> = all.into_iter().skip(offset).take(limit).collect();
         prop_assert_eq!(&found.rows, &page);

@@ -106,7 +106,9 @@ impl Asked {
         let engine = door.node().engine();
         match output {
             QueryOutput::Count(name) => {
-                let (count, cost) = engine.count(snapshot, self.filter.as_ref()).await?;
+                let filter = self.filter.as_ref();
+                let (count, cost) =
+                    engine.count(snapshot, filter, QueryOptions::default()).await?;
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
                 let fields_data = vec![encode_count(&name, count)];
                 Ok(Answer { fields_data, names: vec![name], cost })

@@ -1,30 +1,20 @@
-//! What the columns of fields are turned into before they are aggregated.
+//! Forms in which the values of a field are aggregated or ordered by.
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as ArrowType, Float64Type, SchemaRef};
+use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type};
 use pandion_source::columns;
 use pandion_types::{Error, FieldSchema, Result};
 
 /// Digits of the largest integer; a sum of fewer than ten thousand million of them fits in 29.
 const INTEGER_DIGITS: u8 = 19;
 
-/// A column that is grouped by or aggregated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Input {
-    /// Where its field stands among those that are read.
-    pub(super) field: usize,
-    pub(super) form: Form,
-}
-
 /// A form of the values of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// As they are.
     Plain,
     /// Integers as decimals, whose sums do not overflow.
@@ -35,12 +25,23 @@ pub(super) enum Form {
     Ordered,
     /// Whether there is a value, for types that are large or cannot be compared.
     Present,
+    /// As they are, but all NaNs are one, and so are both zeros.
+    Comparable,
 }
 
 impl Form {
-    pub(super) fn arrow_type(self, field: &FieldSchema) -> Result<ArrowType> {
+    /// Every form.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Plain, Self::Exact, Self::Double, Self::Ordered, Self::Present, Self::Comparable];
+
+    /// The number of the form in encoded plans.
+    pub(crate) fn code(self) -> u32 {
+        self as u32
+    }
+
+    pub(crate) fn arrow_type(self, field: &FieldSchema) -> Result<ArrowType> {
         Ok(match self {
-            Self::Plain => columns::canonical_type(field)?,
+            Self::Plain | Self::Comparable => columns::canonical_type(field)?,
             Self::Exact => ArrowType::Decimal128(INTEGER_DIGITS, 0),
             Self::Double => ArrowType::Float64,
             Self::Ordered => ArrowType::Int64,
@@ -48,47 +49,40 @@ impl Form {
         })
     }
 
-    fn convert(self, column: &ArrayRef, into: &ArrowType) -> Result<ArrayRef> {
+    /// The values of `column`, which are in the canonical type, in this form.
+    pub(crate) fn of(self, column: &ArrayRef, into: &ArrowType) -> Result<ArrayRef> {
         let failed = |error| Error::internal("converting a column failed").caused_by(error);
-        match self {
-            Self::Plain => Ok(Arc::clone(column)),
-            Self::Exact | Self::Double => cast(column, into).map_err(failed),
+        Ok(match self {
+            Self::Plain => Arc::clone(column),
+            Self::Exact | Self::Double => cast(column, into).map_err(failed)?,
             Self::Ordered => {
                 let doubles = cast(column, &ArrowType::Float64).map_err(failed)?;
                 let doubles = doubles
                     .as_primitive_opt::<Float64Type>()
                     .ok_or_else(|| Error::internal("a column of floats is none"))?;
                 let ordered: Int64Array = doubles.unary(to_ordered);
-                Ok(Arc::new(ordered))
+                Arc::new(ordered)
             }
             Self::Present => {
                 let values = BooleanBuffer::new_set(column.len());
-                Ok(Arc::new(BooleanArray::new(values, column.logical_nulls())))
+                Arc::new(BooleanArray::new(values, column.logical_nulls()))
             }
-        }
+            Self::Comparable => comparable(column),
+        })
     }
 }
 
-/// Makes the inputs of a batch of fields.
-pub(super) fn convert(
-    batch: &RecordBatch,
-    inputs: &[Input],
-    schema: &SchemaRef,
-) -> Result<RecordBatch> {
-    let columns = inputs
-        .iter()
-        .zip(schema.fields())
-        .map(|(input, into)| {
-            let column = batch
-                .columns()
-                .get(input.field)
-                .ok_or_else(|| Error::internal("a column was lost before it was aggregated"))?;
-            input.form.convert(column, into.data_type())
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
-        .map_err(|error| Error::internal("inputs do not fit together").caused_by(error))
+/// Arrow tells the zeros and the NaNs apart; clients do not.
+fn comparable(column: &ArrayRef) -> ArrayRef {
+    if let Some(floats) = column.as_primitive_opt::<Float32Type>() {
+        let plain = |value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 };
+        return Arc::new(floats.unary::<_, Float32Type>(plain));
+    }
+    if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
+        let plain = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
+        return Arc::new(floats.unary::<_, Float64Type>(plain));
+    }
+    Arc::clone(column)
 }
 
 /// An integer that is less than another when the float is in IEEE 754's total order: -NaN, -inf ..
@@ -98,7 +92,7 @@ fn to_ordered(value: f64) -> i64 {
 }
 
 /// The float that [`to_ordered`] made the integer of.
-pub(super) fn from_ordered(value: i64) -> f64 {
+pub(crate) fn from_ordered(value: i64) -> f64 {
     f64::from_bits(flip(value).cast_unsigned())
 }
 
