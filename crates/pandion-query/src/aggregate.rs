@@ -50,14 +50,14 @@ impl QueryEngine {
         let filter =
             self.filter_plan(snapshot, request.filter.as_ref(), request.options, &counters)?;
         let aggregation = Aggregation::new(snapshot.schema(), &request)?;
-        let columns = ColumnsExec::new(
+        let columns: Arc<dyn ExecutionPlan> = Arc::new(ColumnsExec::new(
             filter,
             Arc::clone(snapshot),
             aggregation.inputs.clone(),
             self.in_flight(),
             Arc::clone(&counters),
-        )?;
-        let plan = self.transported(aggregation.plan(Arc::new(columns))?)?;
+        )?);
+        let plan = self.transported(aggregation.plan(&columns)?)?;
         let groups = bounded::collect(&plan, self.limits()).await?;
         let columns = aggregation.finish(&groups)?;
         Ok(AggregateResult { columns, cost: counters.cost(snapshot) })
@@ -208,14 +208,14 @@ impl Aggregation {
 
     /// The groups of the page that is asked for, or of all pages up to it, from rows with the
     /// columns `self.inputs`.
-    fn plan(&self, source: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn plan(&self, source: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let partitions = source.output_partitioning().partition_count();
         let aggregate = if partitions == 1 {
-            self.node(AggregateMode::Single, &source, &source)?
+            self.node(AggregateMode::Single, source, source)?
         } else {
-            let partial = self.node(AggregateMode::Partial, &source, &source)?;
+            let partial = self.node(AggregateMode::Partial, source, source)?;
             let partial = Arc::new(CoalescePartitionsExec::new(partial)) as _;
-            self.node(AggregateMode::Final, &partial, &source)?
+            self.node(AggregateMode::Final, &partial, source)?
         };
         let order = self.order.iter().map(|&(at, options)| {
             let column = Column::new(aggregate.schema().field(at).name(), at);

@@ -203,7 +203,10 @@ impl QueryEngine {
     ///
     /// # Errors
     /// Those of the transport.
-    pub(crate) fn transported(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    pub(crate) fn transported(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         match &self.shared.transport {
             Some(transport) => transport.transport(plan, self),
             None => Ok(plan),

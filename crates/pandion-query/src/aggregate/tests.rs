@@ -5,7 +5,8 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{
-    DataType as ArrowType, Field, Float32Type, Float64Type, Int8Type, Int64Type, Schema, TimestampMicrosecondType,
+    DataType as ArrowType, Field, Float32Type, Float64Type, Int8Type, Int64Type, Schema,
+    TimestampMicrosecondType,
 };
 use datafusion::datasource::memory::MemorySourceConfig;
 use pandion_types::ErrorKind;
@@ -125,8 +126,9 @@ fn run_within(
         let batch = RecordBatch::try_new_with_options(Arc::clone(&described), arrays, &options);
         dealt[at % partitions].push(batch.unwrap());
     }
-    let source = MemorySourceConfig::try_new_exec(&dealt, described, None).unwrap();
-    let plan = aggregation.plan(source)?;
+    let source: Arc<dyn ExecutionPlan> =
+        MemorySourceConfig::try_new_exec(&dealt, described, None).unwrap();
+    let plan = aggregation.plan(&source)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     aggregation.finish(&runtime.block_on(bounded::collect(&plan, limits))?)
 }

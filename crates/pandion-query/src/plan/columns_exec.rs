@@ -169,9 +169,9 @@ impl ColumnRead {
         let mut taken = 0;
         for batch in read {
             let count = batch.as_ref().map_or(rows, RecordBatch::num_rows);
-            let keys = keys.as_mut().map(|keys| {
-                Arc::new(keys.take(count).collect::<Int64Array>()) as ArrayRef
-            });
+            let keys = keys
+                .as_mut()
+                .map(|keys| Arc::new(keys.take(count).collect::<Int64Array>()) as ArrayRef);
             batches.push(self.batch(batch.as_ref(), keys.as_ref(), count)?);
             taken += count;
         }

@@ -107,8 +107,7 @@ impl Asked {
         match output {
             QueryOutput::Count(name) => {
                 let filter = self.filter.as_ref();
-                let (count, cost) =
-                    engine.count(snapshot, filter, QueryOptions::default()).await?;
+                let (count, cost) = engine.count(snapshot, filter, QueryOptions::default()).await?;
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
                 let fields_data = vec![encode_count(&name, count)];
                 Ok(Answer { fields_data, names: vec![name], cost })
