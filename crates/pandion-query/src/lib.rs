@@ -9,6 +9,7 @@
 
 mod access;
 mod aggregate;
+mod bloom;
 mod bounded;
 mod cache;
 mod columns_cache;

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use pandion_proto::milvus::QueryRequest;
 use pandion_types::{Error, Result};
 
+use crate::explain::EXPLAIN;
 use crate::feature::Feature;
 use crate::output_fields::QueryOutput;
 use crate::params::Params;
@@ -66,7 +67,7 @@ pub(crate) fn decode_query_params(request: &QueryRequest) -> Result<QueryParams>
         order_by: list(params, "order_by_fields"),
         timezone: params.timezone()?,
         time_parts: parts.unwrap_or_default(),
-        explain: params.flag("explain")?,
+        explain: params.flag(EXPLAIN)?,
         features: request.namespace.iter().map(|_| Feature::Namespace).collect(),
     };
     if !decoded.order_by.is_empty() {
@@ -174,6 +175,7 @@ mod tests {
             ("query_iter_last_pk", "-3"),
             ("query_iter_last_element_offset", "0"),
             ("timezone", "UTC"),
+            ("explain", "true"),
         ])
         .unwrap();
         let expected = QueryParams {
@@ -184,6 +186,7 @@ mod tests {
             collection_id: Some(449),
             after_key: Some(-3),
             timezone: Some(Tz::UTC),
+            explain: true,
             ..QueryParams::default()
         };
         assert_eq!(params, expected);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::array::Array as _;
 use chrono_tz::Tz;
 use pandion_filter::Filter;
 use pandion_proto::milvus;
@@ -16,6 +17,7 @@ use super::reading::{filter, with_cost};
 use super::{Caller, Door, partitions};
 use crate::access::{Action, Resource};
 use crate::clock;
+use crate::explain::{EXPLAIN, explain};
 use crate::field_data::encode_count;
 use crate::order_fields::{check_order_of_groups, order_by};
 use crate::output_fields::{QueryOutput, query_output};
@@ -48,11 +50,16 @@ pub(super) async fn query(
     }
     let order = order_by(schema, &params.order_by)?;
     params.check_use(filter.is_some(), &output)?;
+    let explains = params.explain;
     let asked = Asked { params, order, filter, timezone };
     let answer = asked.answer(door, &snapshot, output).await?;
     door.count_read("query", &answer.cost, started);
+    let mut status = with_cost(&answer.cost);
+    if explains {
+        status.extra_info.insert(EXPLAIN.to_owned(), explain(&answer.cost, answer.rows));
+    }
     Ok(milvus::QueryResults {
-        status: Some(with_cost(&answer.cost)),
+        status: Some(status),
         fields_data: answer.fields_data,
         collection_name: collection.name.clone(),
         output_fields: answer.names,
@@ -93,6 +100,7 @@ struct Asked {
 struct Answer {
     fields_data: Vec<FieldData>,
     names: Vec<String>,
+    rows: usize,
     cost: QueryCost,
 }
 
@@ -110,7 +118,7 @@ impl Asked {
                 let (count, cost) = engine.count(snapshot, filter, QueryOptions::default()).await?;
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
                 let fields_data = vec![encode_count(&name, count)];
-                Ok(Answer { fields_data, names: vec![name], cost })
+                Ok(Answer { fields_data, names: vec![name], rows: 1, cost })
             }
             QueryOutput::Fields(fields) => {
                 let asked = QueryRequest {
@@ -125,7 +133,7 @@ impl Asked {
                 let names = fields.into_iter().map(|field| field.name).collect();
                 let parts = &self.params.time_parts;
                 let fields_data = encode_columns(&result.columns, self.timezone, parts)?;
-                Ok(Answer { fields_data, names, cost: result.cost })
+                Ok(Answer { fields_data, names, rows: result.rows.len(), cost: result.cost })
             }
             QueryOutput::Groups { by, columns } => {
                 let (names, output) = columns.into_iter().unzip();
@@ -153,7 +161,8 @@ impl Asked {
         };
         let result = door.node().engine().aggregate(snapshot, asked).await?;
         let fields_data = encode_columns(&result.columns, self.timezone, &self.params.time_parts)?;
-        Ok(Answer { fields_data, names, cost: result.cost })
+        let rows = result.columns.first().map_or(0, |column| column.values.len());
+        Ok(Answer { fields_data, names, rows, cost: result.cost })
     }
 }
 
