@@ -201,9 +201,9 @@ REFUSED = [
     ({"output_fields": ["id"], "limit": -1}, "limit [-1] is invalid"),
     ({"output_fields": ["id"], "limit": 1, "offset": -1}, "offset [-1] is invalid"),
     ({"output_fields": ["sum(*)"]}, "*"),
-    ({"output_fields": ["sum(name)"]}, "name"),
-    ({"output_fields": ["avg(kind)"]}, "kind"),
-    ({"output_fields": ["min(info)"]}, "info"),
+    ({"output_fields": ["sum(name)"]}, "VarChar"),
+    ({"output_fields": ["avg(kind)"]}, "VarChar"),
+    ({"output_fields": ["min(info)"]}, "JSON"),
     ({"output_fields": ["max(nothing)"]}, "nothing"),
     ({"output_fields": ["price", "count(*)"], "group_by_fields": ["kind"]}, "price"),
     (

@@ -165,8 +165,9 @@ def conditions(column):
         if column["type"] != "Bool":
             yield f"{name} >= {text}", lambda value: value >= chosen
     elif column["type"] == "Array":
-        yield f"array_length({name}) == 3", lambda value: len(value) == 3
-        element = next(value for value in known if value)[0]
+        longest = max(known, key=len)
+        yield f"array_length({name}) == {len(longest)}", lambda value: len(value) == len(longest)
+        element = longest[-1]
         if column["element_type"] not in ("Float", "Double"):
             text = json.dumps(element, ensure_ascii=False)
             yield f"array_contains({name}, {text})", lambda value: element in value

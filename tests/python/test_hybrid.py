@@ -215,8 +215,8 @@ def decay(kind, distance, scale, offset, decay_at_scale):
         case "exp":
             return math.exp(math.log(decay_at_scale) / scale * beyond)
         case "linear":
-            reach = scale / (1 - decay_at_scale)
-            return max(0.0, (reach - beyond) / reach)
+            # Beyond the scale it falls no further.
+            return max(decay_at_scale, 1 - (1 - decay_at_scale) * beyond / scale)
 
 
 @pytest.mark.parametrize("kind", ["gauss", "exp", "linear"])

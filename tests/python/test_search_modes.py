@@ -351,7 +351,7 @@ REFUSED = [
     ({"group_by_field": "kind", "group_size": 0}, "group"),
     ({"group_by_field": "kind", "group_size": 11}, "group"),
     ({"field": "bits", "group_by_field": "kind"}, "group"),
-    ({"group_by_field": "price"}, "price"),
+    ({"group_by_field": "price"}, "Double"),
     ({"order_by_fields": "nothing:asc"}, "nothing"),
     ({"order_by_fields": "id:sideways"}, "sideways"),
     ({"order_by_fields": "embedding:asc"}, "embedding"),
