@@ -72,19 +72,20 @@ const STEPS = {
       ...(element_type ? { element_type: scenario.types[element_type] } : {}),
       ...options,
     }));
-    const { source: external_source, spec: external_spec } = scenario;
-    good(await client.createCollection({ collection_name, fields, external_source, external_spec }));
+    const source = { external_source: scenario.source, external_spec: scenario.spec };
+    good(await client.createCollection({ collection_name, fields, ...source }));
     return 'created';
   },
 
   async index(client, collection_name, { field, index_type, metric_type, name, params }) {
     // Parameters of a scalar index go flat, as the Python client sends them.
     const extra_params = { ...params };
-    const request = { collection_name, field_name: field, index_name: name ?? field, index_type };
+    const index_name = name ?? field;
+    const request = { collection_name, field_name: field, index_name, index_type };
     good(await client.createIndex({ ...request, metric_type, extra_params }));
     // This client does not wait for the index.
     for (let pause = 0; pause < PAUSES_MAX; pause++) {
-      const answer = good(await client.describeIndex({ collection_name, index_name: name ?? field }));
+      const answer = good(await client.describeIndex({ collection_name, index_name }));
       if (answer.index_descriptions.every(({ state }) => state === 'Finished')) break;
       await new Promise(resolve => setTimeout(resolve, PAUSE_MS));
     }

@@ -293,8 +293,8 @@ def as_data(field, matrix):
 
 
 def check_hits(hits, expected, key="distance", tolerance=1e-4):
-    """Checks hits against pairs of score and row, in order. Rows with the same score may come in any
-    order, so scores are compared, and each hit with the score of the row it names."""
+    """Checks hits against pairs of score and row, in order. Rows with the same score may come in
+    any order, so it is the scores that are compared."""
     np.testing.assert_allclose(
         [hit[key] for hit in hits], [score for score, _ in expected], rtol=tolerance, atol=tolerance
     )

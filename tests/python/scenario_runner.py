@@ -8,7 +8,14 @@ data that JSON can hold, in the form that `test_scenarios.py` describes.
 import asyncio
 import time
 
-from pymilvus import AnnSearchRequest, DataType, MilvusClient, MilvusException, RRFRanker, WeightedRanker
+from pymilvus import (
+    AnnSearchRequest,
+    DataType,
+    MilvusClient,
+    MilvusException,
+    RRFRanker,
+    WeightedRanker,
+)
 
 from helpers import CALL_TIMEOUT_S, PK, external_schema
 

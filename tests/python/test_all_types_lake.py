@@ -1,5 +1,5 @@
-"""The file of the testkit that has a column for every type and encoding: every column read, searched
-and filtered on. What must come back is printed by the maker of the file."""
+"""The file of the testkit that has a column for every type and encoding: every column read,
+searched and filtered on. What must come back is printed by the maker of the file."""
 
 import datetime
 import json
@@ -44,7 +44,7 @@ def metric_of(column):
 
 @pytest.fixture(scope="module")
 def made(client, local_root, module_name):
-    """Loaded collections that have all columns between them: a pair of name and columns for each."""
+    """Loaded collections that have all columns between them: pairs of a name and columns."""
     lake = helpers.LocalLake(local_root / module_name)
     command = [helpers.binary("PANDION_LAKE_BIN"), "--out", lake.folder]
     command += ["--all-types", str(ROWS), "--row-group-rows", "20"]

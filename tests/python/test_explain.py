@@ -1,5 +1,6 @@
 """`explain`: the facts about a plan that an answer carries when it is asked for them. The stock
-client neither passes the parameter of a query on nor shows the facts, so both are seen on the wire."""
+client neither passes the parameter of a query on nor shows the facts, so both are seen on the
+wire."""
 
 import contextlib
 import json

@@ -1,5 +1,5 @@
-"""The filter language over every type against plain Python: what is true, what is false, and what is
-neither; templates; and refusals with the words that Milvus has for them."""
+"""The filter language over every type against plain Python: what is true, what is false, and what
+is neither; templates; and refusals with the words that Milvus has for them."""
 
 import datetime
 
@@ -356,7 +356,9 @@ def test_a_list_of_a_hundred_thousand_is_answered(client, shop):
     assert [row["id"] for row in rows] == list(range(470, FIRST))
 
 
-@pytest.mark.parametrize("pattern", ["(a*)*b", "(a|a)*$", "((a{1000}){1000}){1000}", "(", "a{9999999}"])
+@pytest.mark.parametrize(
+    "pattern", ["(a*)*b", "(a|a)*$", "((a{1000}){1000}){1000}", "(", "a{9999999}"]
+)
 def test_a_pattern_made_to_be_slow_is_refused_or_answered(client, shop, pattern):
     refused_or_answered(client, shop, f'name =~ "{pattern}"')
     assert helpers.ids_of(client, shop, "id < 2") == [0, 1]

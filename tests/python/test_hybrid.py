@@ -4,7 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from pymilvus import AnnSearchRequest, Function, FunctionScore, FunctionType, RRFRanker, WeightedRanker
+from pymilvus import (
+    AnnSearchRequest,
+    Function,
+    FunctionScore,
+    FunctionType,
+    RRFRanker,
+    WeightedRanker,
+)
 
 import helpers
 import products
@@ -47,7 +54,7 @@ def fused(lists, score_of):
 
 
 def check(hits, expected, limit, offset=0):
-    """Checks scores in order, and each hit with the score of its row: ties may come in any order."""
+    """Checks scores in order, and each hit with the score of its row: ties come in any order."""
     products.check_hits(hits, expected[offset : offset + limit])
     own = {row["id"]: score for score, row in expected}
     for hit in hits:
@@ -67,7 +74,9 @@ def normal(field, score):
 
 def nearest(data, limit, number=0, rows=ROWS):
     """The list of each field for one of the queries."""
-    return [products.scored(field, queries[number], rows)[:limit] for field, queries in data.items()]
+    return [
+        products.scored(field, queries[number], rows)[:limit] for field, queries in data.items()
+    ]
 
 
 # --- fusion ---------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""Scalar indexes: every type on every field that it fits, the same answers with and without, what is
-refused, what describe tells, and that an index follows the files of its lake."""
+"""Scalar indexes: every type on every field that it fits, the same answers with and without, what
+is refused, what describe tells, and that an index follows the files of its lake."""
 
 import concurrent.futures
 import re
@@ -116,8 +116,8 @@ ASKED = {
 
 
 def add(client, name, indexes):
-    """Creates indexes, each given as a field, a type, and parameters. The client sleeps half a second
-    in each call, so that they are made at once."""
+    """Creates indexes, each given as a field, a type, and parameters. The client sleeps half a
+    second in each call, so that they are made at once."""
 
     def make(field, index_type, params):
         index = client.prepare_index_params()
@@ -239,8 +239,8 @@ def test_several_indexes_together(client, own):
 
 
 def test_an_index_follows_the_files(client, name, lake):
-    """An index made before the first refresh, over new, removed and replaced files, and a restart of
-    nothing: each refresh leaves it complete."""
+    """An index made before the first refresh, over new, removed and replaced files: each refresh
+    leaves it complete."""
     fields = {"small": "STL_SORT", "kind": "BITMAP", "tags": "INVERTED", "name": "NGRAM"}
     helpers.create(client, name, lake, products.FIELDS, products.METRICS)
     add(client, name, [(field, kind, NGRAM if kind == "NGRAM" else {})

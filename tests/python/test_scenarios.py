@@ -2,8 +2,8 @@
 client. Their results must be the same, and right.
 
 A scenario is a file in `tests/scenarios`: phases, each with a change of the lake and steps. A step
-says what to `do`; `where` says in Python what its filter says; `fails` is a part of the message with
-which it must be refused. Every client runs a phase over a collection of its own before the next
+says what to `do`; `where` says in Python what its filter says; `fails` is a part of the message
+with which it must be refused. Every client runs a phase over a collection of its own before the next
 phase begins. The results are plain data: rows as objects, hits as objects with a `score`, lists of
 hits for each query, lists of rows for each page.
 """
@@ -215,7 +215,7 @@ def check_search(result, step, rows):
     for hits, query in zip(result, queries, strict=True):
         expected = window(products.scored(field, query, rows), step)
         if "group_size" in step:
-            # Which group comes first is not documented, so the hits are compared as one sorted list.
+            # Which group comes first is not documented: the hits are compared as one sorted list.
             hits = sorted(hits, key=lambda hit: hit["score"])
             expected.sort(key=lambda pair: pair[0])
         check_hits(hits, expected, step)

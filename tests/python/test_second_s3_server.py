@@ -1,5 +1,5 @@
-"""A lake behind a second S3 server, which shares no code with the first: listing, ranged reads, pinned
-reads, and signatures, as another implementation understands them."""
+"""A lake behind a second S3 server, which shares no code with the first: listing, ranged reads,
+pinned reads, and signatures, as another implementation understands them."""
 
 import json
 import pathlib
