@@ -2,39 +2,17 @@
 client neither passes the parameter of a query on nor shows the facts, so both are seen on the
 wire."""
 
-import contextlib
 import json
 
 import pytest
-from pymilvus.grpc_gen import common_pb2
 
 import helpers
 import products
-
 
 KEYS = {
     "files", "files_pruned", "row_groups", "row_groups_pruned", "strategy", "rows", "requests",
     "bytes", "cache_hits", "stages",
 }  # fmt: skip
-
-
-@contextlib.contextmanager
-def watched(client, method, **parameters):
-    """Keeps the answers of one method inside the block; adds parameters to its requests."""
-    stub = client._get_connection()._stub
-    call, answers = getattr(stub, method), []
-
-    def watching(request, **options):
-        for key, value in parameters.items():
-            request.query_params.append(common_pb2.KeyValuePair(key=key, value=value))
-        answers.append(call(request, **options))
-        return answers[-1]
-
-    setattr(stub, method, watching)
-    try:
-        yield answers
-    finally:
-        setattr(stub, method, call)
 
 
 def facts_of(answer):
@@ -48,25 +26,25 @@ def facts_of(answer):
 
 def explained_search(client, name, **options):
     query = products.queries("embedding", 1)
-    with watched(client, "Search") as answers:
+    with helpers.watched(client, "Search") as answers:
         options = {"search_params": {"explain": True}, **options}
         helpers.search(client, name, query, limit=5, **options)
     return facts_of(answers[0])
 
 
 def explained_query(client, name, expression, **options):
-    with watched(client, "Query", explain="true") as answers:
+    with helpers.watched(client, "Query", explain="true") as answers:
         helpers.rows_of(client, name, expression=expression, **options)
     return facts_of(answers[0])
 
 
 def test_nothing_is_told_that_was_not_asked(client, shop):
     for parameters in ({}, {"explain": False}):
-        with watched(client, "Search") as answers:
+        with helpers.watched(client, "Search") as answers:
             data = products.queries("embedding", 1)
             helpers.search(client, shop, data, search_params=parameters)
         assert "explain" not in answers[0].status.extra_info
-    with watched(client, "Query") as answers:
+    with helpers.watched(client, "Query") as answers:
         helpers.rows_of(client, shop)
     assert "explain" not in answers[0].status.extra_info
 

@@ -310,6 +310,12 @@ def test_refused(client, shop, fields, ranker, options, text):
     assert text in caught.value.message
 
 
+def test_too_many_requests(client, shop):
+    requests = requests_for(data_for(["dot"]), 1) * 1025
+    with pytest.raises(helpers.MilvusException, match="1024"):
+        hybrid(client, shop, requests, RRFRanker())
+
+
 def test_requests_that_do_not_fit(client, shop):
     data = {"embedding": products.queries("embedding", 2), "dot": products.queries("dot", 1)}
     with pytest.raises(helpers.MilvusException):

@@ -4,6 +4,7 @@ each against a full sort in numpy. And what does not go together."""
 import numpy as np
 import pytest
 from pymilvus import DataType
+from pymilvus.client import field_data_extractors
 
 import helpers
 import products
@@ -332,6 +333,25 @@ def test_groups_by_a_path_into_a_document(client, shop):
     )[0]  # fmt: skip
     rows = products.matching(lambda v: v.text_at("color"))
     check_groups(hits, groups_of("embedding", query[0], key, 3, rows=rows), key)
+
+
+@pytest.mark.parametrize("columns", [["kind"], ["small"], ["flag"], ["kind", "medium"]], ids=str)
+def test_the_values_of_groups_come_along(client, shop, columns):
+    """As columns of their own, whatever the output fields; the client shows them to nobody."""
+    query = products.queries("embedding", 1)
+    if len(columns) == 1:
+        wish = {"group_by_field": columns[0]}
+    else:
+        wish = {"group_by_fields": columns}
+    with helpers.watched(client, "Search") as answers:
+        hits = search(client, shop, "embedding", query, limit=15, **wish)[0]
+    results = answers[0].results
+    values = [results.group_by_field_value] if len(columns) == 1 else results.group_by_field_values
+    assert [column.field_name for column in values] == columns
+    rows = [ALL[hit["entity"]["id"]] for hit in hits]
+    for column in values:
+        found = [field_data_extractors.decode_cell(column, place) for place in range(len(rows))]
+        assert found == [row[column.field_name] for row in rows]
 
 
 # --- what is refused ------------------------------------------------------------------------------
