@@ -7,26 +7,36 @@
 //! Nothing here knows a network protocol, changes a catalogue or writes to a source.
 #![warn(missing_docs)]
 
+mod access;
+mod bloom;
+mod cache;
+mod columns_cache;
+mod compare;
 mod compile;
+mod counters;
 mod engine;
+mod evaluate;
 mod filter;
+pub mod plan;
 mod prune;
 mod request;
 mod row_test;
 mod rows;
 mod scan;
 mod search;
+mod selection;
 mod snapshot;
 mod take;
 mod vectors;
 
+pub use cache::CacheUsage;
 pub use engine::{EngineOptions, QueryEngine};
 pub use request::{
     OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
     SearchResult,
 };
 pub use snapshot::Snapshot;
-pub use vectors::{VectorCache, VectorCacheUsage};
+pub use vectors::VectorCache;
 
 #[cfg(test)]
 mod tests;
