@@ -33,7 +33,7 @@ def test_logic_of_three_values(one, two):
 def test_every_column_has_nulls_and_values():
     for column in (*SCALARS, "other"):
         values = [row[column] for row in ALL[: products.FIRST]]
-        assert (None in values) == (column != "id"), column
+        assert any(value is None for value in values) == (column != "id"), column
         assert any(value is not None for value in values)
 
 
@@ -65,11 +65,11 @@ def test_the_table_holds_the_rows():
 
 @pytest.mark.parametrize("field", METRICS)
 def test_the_nearest_row_of_a_row_is_itself(field):
-    row = ALL[17]
+    row = ALL[19]
     pairs = products.scored(field, row[field], ALL)
     assert all(pair[1][field] is not None for pair in pairs)
     if METRICS[field] != "IP":
-        assert pairs[0][1]["id"] == 17
+        assert pairs[0][1]["id"] == 19
     scores = [score for score, _ in pairs]
     assert scores == sorted(scores, reverse=METRICS[field] in ("IP", "COSINE"))
 
