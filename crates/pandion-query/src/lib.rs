@@ -7,23 +7,37 @@
 //! Nothing here knows a network protocol, changes a catalogue or writes to a source.
 #![warn(missing_docs)]
 
+mod access;
+mod aggregate;
+mod bloom;
+mod bounded;
 mod cache;
+mod columns_cache;
+mod compare;
 mod compile;
+mod counters;
 mod engine;
+mod evaluate;
 mod filter;
+mod limits;
+mod ordered_rows;
+pub mod plan;
 mod prune;
 mod request;
 mod row_test;
 mod rows;
 mod scan;
 mod search;
+mod selection;
 mod snapshot;
 mod take;
 mod vectors;
 
 pub use cache::CacheUsage;
 pub use engine::{EngineOptions, QueryEngine};
+pub use limits::{ANSWER_BYTES_MAX, QUERY_MEMORY_BYTES_MAX, QueryLimits};
 pub use request::{
+    Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, AggregateResult, OrderBy,
     OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
     SearchResult,
 };

@@ -2,47 +2,55 @@
 
 use std::sync::Arc;
 
+use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
 use pandion_filter::Filter;
-use pandion_types::{Error, Result, RowId};
+use pandion_types::Result;
 
-use crate::engine::{QueryEngine, compile};
-use crate::request::{QueryRequest, QueryResult};
-use crate::scan::{Counters, Matches, matches};
+use crate::bounded;
+use crate::counters::Counters;
+use crate::engine::{QueryEngine, output_columns, resolve};
+use crate::limits::QueryLimits;
+use crate::plan::{MatchingRowsExec, RowTakeExec, rows_of};
+use crate::request::{QueryOptions, QueryRequest, QueryResult};
 use crate::snapshot::Snapshot;
-use crate::take::take;
 
 impl QueryEngine {
-    /// The rows that match, in ascending order of row id.
+    /// The rows that match, in the order that the request asks for.
     ///
-    /// Reads no further than the limit asks for.
+    /// Without an order, no more is read than the limit asks for; with one, the ordering columns of
+    /// all matching rows are.
     ///
     /// # Errors
-    /// As [`Self::search`].
+    /// As [`Self::search`]; `InvalidArgument` when the answer, or the rows that must be kept to
+    /// order them, would be larger than the limits allow.
     pub async fn query(
         &self,
         snapshot: &Arc<Snapshot>,
         request: QueryRequest,
     ) -> Result<QueryResult> {
         let counters = Arc::new(Counters::default());
-        let filter = compile(request.filter.as_ref(), snapshot)?;
-        let mut matches =
-            std::pin::pin!(matches(snapshot, filter.as_ref(), &counters, self.in_flight()));
-        let mut rows = Vec::new();
-        let mut to_skip = request.offset;
-        while request.limit.is_none_or(|limit| rows.len() < limit)
-            && let Some(found) = matches.try_next().await?
-        {
-            let count = found.count();
-            if to_skip >= count {
-                to_skip -= count;
-                continue;
-            }
-            let wanted = request.limit.map_or(usize::MAX, |limit| limit - rows.len());
-            append_rows(snapshot, &found, to_skip, wanted, &mut rows)?;
-            to_skip = 0;
-        }
-        let columns = take(snapshot, &request.output, &rows, &counters.io).await?;
+        let filter =
+            self.filter_plan(snapshot, request.filter.as_ref(), request.options, &counters)?;
+        let rows: Arc<dyn ExecutionPlan> = if request.order.is_empty() {
+            let (skip, fetch) = (request.offset, request.limit);
+            Arc::new(MatchingRowsExec::new(filter, Arc::clone(snapshot), skip, fetch))
+        } else {
+            self.ordered_rows_plan(snapshot, &request, filter, &counters)?
+        };
+        let fields = resolve(snapshot, &request.output)?;
+        let plan =
+            RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(&counters))?
+                .with_bytes_max(self.limits().answer_bytes_max);
+        let batch = if request.order.is_empty() {
+            self.execute_one(Arc::new(plan)).await?
+        } else {
+            // The values have been measured when they were taken.
+            let limits = QueryLimits { answer_bytes_max: usize::MAX, ..self.limits() };
+            bounded::collect(&self.transported(Arc::new(plan))?, limits).await?
+        };
+        let rows = rows_of(&batch)?;
+        let columns = output_columns(fields, &batch);
         Ok(QueryResult { rows, columns, cost: counters.cost(snapshot) })
     }
 
@@ -54,35 +62,16 @@ impl QueryEngine {
         &self,
         snapshot: &Arc<Snapshot>,
         filter: Option<&Filter>,
+        options: QueryOptions,
     ) -> Result<(u64, crate::QueryCost)> {
         let counters = Arc::new(Counters::default());
-        let Some(filter) = compile(filter, snapshot)? else {
+        if filter.is_none_or(Filter::is_match_all) {
             return Ok((snapshot.manifest().rows(), counters.cost(snapshot)));
-        };
-        let count = matches(snapshot, Some(&filter), &counters, self.in_flight())
+        }
+        let matches = self.matches(snapshot, filter, options, &counters)?;
+        let count = matches
             .try_fold(0_u64, |sum, found| async move { Ok(sum + found.count() as u64) })
             .await?;
         Ok((count, counters.cost(snapshot)))
-    }
-}
-
-/// Adds up to `wanted` rows of `found` after the first `skip`.
-fn append_rows(
-    snapshot: &Snapshot,
-    found: &Matches,
-    skip: usize,
-    wanted: usize,
-    rows: &mut Vec<RowId>,
-) -> Result<()> {
-    let (entry, _) = snapshot.file(found.unit.file)?;
-    let first = found.unit.first_row;
-    let mut push = |row: usize| {
-        let row = u32::try_from(row).ok().and_then(|row| first.checked_add(row));
-        row.map(|row| rows.push(RowId::new(entry.id, row)))
-            .ok_or_else(|| Error::corrupt("a row group has more rows than a row id can number"))
-    };
-    match &found.rows {
-        Some(matching) => matching.iter().skip(skip).take(wanted).try_for_each(&mut push),
-        None => (0..found.unit.rows).skip(skip).take(wanted).try_for_each(&mut push),
     }
 }

@@ -6,21 +6,25 @@
 
 mod access;
 mod clock;
+mod explain;
 mod feature;
 mod field_data;
 mod grpc;
 mod metrics;
 mod names;
 mod node;
+mod order_fields;
 mod output_fields;
 mod params;
 mod placeholder;
 mod query_params;
+mod query_threads;
 mod schema_codec;
 mod search_params;
 mod server;
 mod status;
 mod template_codec;
+mod time_parts;
 
 pub use pandion_catalog::PublishPolicy;
 pub use server::{Server, ServerOptions};

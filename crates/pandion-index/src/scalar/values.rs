@@ -44,11 +44,11 @@ pub(super) struct ValueIndex {
 pub(super) fn open_rows(reader: &Reader, tag: u32, rows: usize) -> Result<Option<Arc<Bitmap>>> {
     let Some(words) = reader.find::<u64>(tag)? else { return Ok(None) };
     let words = words.as_slice();
-    let mut bitmap = Bitmap::empty(rows);
-    if words.len() != bitmap.words().len() {
+    if words.len() != rows.div_ceil(64) {
         return Err(damaged("a set of rows is not as long as the rows"));
     }
-    bitmap.union_words(words);
+    let mut bitmap = Bitmap::empty(rows);
+    bitmap.unite_words(words);
     Ok(Some(Arc::new(bitmap)))
 }
 
@@ -66,7 +66,7 @@ pub(super) fn null_rows(rows: usize, nulls: Option<&Bitmap>, are_null: bool) -> 
     let mut matches = if are_null { Bitmap::empty(rows) } else { Bitmap::full(rows) };
     if let Some(nulls) = nulls {
         if are_null {
-            matches.union(nulls);
+            matches.unite(nulls);
         } else {
             matches.subtract(nulls);
         }
@@ -99,7 +99,7 @@ impl ValueIndex {
         let unindexed = match (&nulls, &others) {
             (Some(nulls), Some(others)) => {
                 let mut both = Bitmap::clone(nulls);
-                both.union(others);
+                both.unite(others);
                 Some(Arc::new(both))
             }
             (Some(rows), None) | (None, Some(rows)) => Some(Arc::clone(rows)),
@@ -174,7 +174,7 @@ impl ValueIndex {
             rows
         };
         if nans && let Some(nans) = &self.nans {
-            rows.union(nans);
+            rows.unite(nans);
         }
         rows
     }
@@ -255,7 +255,7 @@ impl ValueIndex {
         }
         let mut unknown = self.single_rows(&undecided, nans_unknown);
         if let Some(unindexed) = &self.unindexed {
-            unknown.union(unindexed);
+            unknown.unite(unindexed);
         }
         Ok(Lookup::Exact { matches, unknown: Some(Arc::new(unknown)) })
     }
