@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::filter::CompiledFilter;
 use crate::request::SearchHit;
 use crate::scan::{Counters, Matches, matches};
+use crate::segments::ScalarSegments;
 use crate::snapshot::Snapshot;
 use crate::vectors::{VectorCache, VectorKey};
 
@@ -44,6 +45,7 @@ pub struct QueryEngine {
     vectors: VectorCache,
     pool: Arc<rayon::ThreadPool>,
     in_flight: usize,
+    segments: Option<Arc<ScalarSegments>>,
 }
 
 /// What [`QueryEngine::nearest`] looks for.
@@ -79,7 +81,21 @@ impl QueryEngine {
             vectors: VectorCache::new(options.vector_cache_bytes),
             pool: Arc::new(pool),
             in_flight: options.threads.max(1) * 2,
+            segments: None,
         })
+    }
+
+    /// The same engine, which finds scalar indexes in `segments`.
+    #[must_use]
+    pub fn with_scalar_segments(mut self, segments: Arc<ScalarSegments>) -> Self {
+        self.segments = Some(segments);
+        self
+    }
+
+    /// Where scalar indexes are; `None` when the engine has none.
+    #[must_use]
+    pub fn scalar_segments(&self) -> Option<&Arc<ScalarSegments>> {
+        self.segments.as_ref()
     }
 
     /// Row groups that one query works on at a time.

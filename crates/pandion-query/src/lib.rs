@@ -17,6 +17,7 @@ mod row_test;
 mod rows;
 mod scan;
 mod search;
+mod segments;
 mod snapshot;
 mod take;
 mod vectors;
@@ -27,6 +28,7 @@ pub use request::{
     OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
     SearchResult,
 };
+pub use segments::{IndexedField, ScalarSegments, SegmentKey, build_segments};
 pub use snapshot::Snapshot;
 pub use vectors::VectorCache;
 

@@ -10,6 +10,8 @@ use pandion_manifest::{DataFile, Manifest};
 use pandion_source::PinnedObject;
 use pandion_types::{CollectionId, CollectionSchema, FileId, Result};
 
+use crate::segments::{IndexedField, SegmentKey};
+
 /// Everything a query needs to know of a collection, fixed at one manifest version.
 ///
 /// A query holds one snapshot from its first to its last step, so that it sees exactly one version.
@@ -20,6 +22,11 @@ pub struct Snapshot {
     store: Arc<dyn ObjectStore>,
     /// Parsed footers, in the order of the manifest's files, filled when first needed.
     files: Vec<Arc<OnceLock<ParquetFile>>>,
+    /// The scalar indexes of the collection.
+    indexed: Vec<IndexedField>,
+    /// For each of `indexed` the names of its segments, in the order of the manifest's files, made
+    /// when first needed.
+    segments: Vec<OnceLock<Vec<SegmentKey>>>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -56,7 +63,34 @@ impl Snapshot {
             .iter()
             .map(|file| known.get(&file.id).map(|known| Arc::clone(known)).unwrap_or_default())
             .collect();
-        Self { collection: manifest.collection, schema, manifest, store, files }
+        let (indexed, segments) = (Vec::new(), Vec::new());
+        Self { collection: manifest.collection, schema, manifest, store, files, indexed, segments }
+    }
+
+    /// The same snapshot, of a collection that has these scalar indexes.
+    #[must_use]
+    pub fn with_scalar_indexes(mut self, indexed: Vec<IndexedField>) -> Self {
+        self.segments = indexed.iter().map(|_| OnceLock::new()).collect();
+        self.indexed = indexed;
+        self
+    }
+
+    /// The scalar indexes of the collection. Whether one covers a file is told by
+    /// [`QueryEngine::segment`](crate::QueryEngine::segment).
+    #[must_use]
+    pub fn scalar_indexes(&self) -> &[IndexedField] {
+        &self.indexed
+    }
+
+    /// The name of the segment of an index over the file at position `file`.
+    pub(crate) fn segment_key(&self, indexed: &IndexedField, file: usize) -> Option<SegmentKey> {
+        let at = self.indexed.iter().position(|known| known == indexed)?;
+        let field = self.schema.field_by_id(indexed.field)?;
+        let keys = self
+            .segments
+            .get(at)?
+            .get_or_init(|| SegmentKey::of_files(&self.manifest.files, field, &indexed.spec));
+        keys.get(file).copied()
     }
 
     /// The collection.

@@ -64,6 +64,8 @@ pub(crate) enum Publish {
 pub(crate) struct Cache {
     /// Bytes of decoded vectors kept in memory.
     pub(crate) vector_bytes: usize,
+    /// Bytes of scalar indexes kept in memory.
+    pub(crate) scalar_index_bytes: usize,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -88,7 +90,7 @@ impl Default for Server {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { vector_bytes: 4 << 30 }
+        Self { vector_bytes: 4 << 30, scalar_index_bytes: 1 << 30 }
     }
 }
 
