@@ -7,10 +7,17 @@
 //! Nothing here knows a network protocol, changes a catalogue or writes to a source.
 #![warn(missing_docs)]
 
+mod access;
+mod bloom;
 mod cache;
+mod columns_cache;
+mod compare;
 mod compile;
+mod counters;
 mod engine;
+mod evaluate;
 mod filter;
+pub mod plan;
 mod prune;
 mod request;
 mod row_test;
@@ -18,6 +25,7 @@ mod rows;
 mod scan;
 mod search;
 mod segments;
+mod selection;
 mod snapshot;
 mod take;
 mod vectors;

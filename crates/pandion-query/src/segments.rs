@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
@@ -325,19 +326,24 @@ impl ScalarSegments {
 }
 
 impl QueryEngine {
-    /// The index `indexed`, one of [`Snapshot::scalar_indexes`], over the file at position `file` of
-    /// the manifest; `None` when there is none that can be used. At most one read of Pandion's own
-    /// store, none of the lake.
-    pub async fn segment(
+    /// The scalar indexes over the file at position `file` of the manifest that are on one of
+    /// `fields` and can be used. Reads Pandion's own store at most, never the lake.
+    pub(crate) async fn indexes(
         &self,
         snapshot: &Snapshot,
         file: usize,
-        indexed: &IndexedField,
-    ) -> Option<Arc<dyn ScalarIndex>> {
-        let segments = self.scalar_segments()?;
-        let key = snapshot.segment_key(indexed, file)?;
-        let rows = snapshot.manifest().files.get(file)?.rows();
-        segments.open(&key, rows).await
+        fields: &[FieldSchema],
+    ) -> Vec<Arc<dyn ScalarIndex>> {
+        let Some(segments) = self.scalar_segments() else { return Vec::new() };
+        let Some(entry) = snapshot.manifest().files.get(file) else { return Vec::new() };
+        let wanted = (0..)
+            .zip(snapshot.scalar_indexes())
+            .filter(|(_, indexed)| fields.iter().any(|field| field.id == indexed.field));
+        let opened = wanted.map(|(index, _)| async move {
+            let key = snapshot.segment_key(index, file)?;
+            segments.open(&key, entry.rows()).await
+        });
+        join_all(opened).await.into_iter().flatten().collect()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::segments::{IndexedField, SegmentKey};
 /// Everything a query needs to know of a collection, fixed at one manifest version.
 ///
 /// A query holds one snapshot from its first to its last step, so that it sees exactly one version.
+#[derive(Clone)]
 pub struct Snapshot {
     collection: CollectionId,
     schema: Arc<CollectionSchema>,
@@ -75,21 +76,18 @@ impl Snapshot {
         self
     }
 
-    /// The scalar indexes of the collection. Whether one covers a file is told by
-    /// [`QueryEngine::segment`](crate::QueryEngine::segment).
+    /// The scalar indexes of the collection. Each covers some of the files, or all.
     #[must_use]
     pub fn scalar_indexes(&self) -> &[IndexedField] {
         &self.indexed
     }
 
-    /// The name of the segment of an index over the file at position `file`.
-    pub(crate) fn segment_key(&self, indexed: &IndexedField, file: usize) -> Option<SegmentKey> {
-        let at = self.indexed.iter().position(|known| known == indexed)?;
-        let field = self.schema.field_by_id(indexed.field)?;
-        let keys = self
-            .segments
-            .get(at)?
-            .get_or_init(|| SegmentKey::of_files(&self.manifest.files, field, &indexed.spec));
+    /// The name of the segment of the index at position `index` over the file at position `file`.
+    pub(crate) fn segment_key(&self, index: usize, file: usize) -> Option<SegmentKey> {
+        let IndexedField { field, spec } = self.indexed.get(index)?;
+        let field = self.schema.field_by_id(*field)?;
+        let keys = self.segments.get(index)?;
+        let keys = keys.get_or_init(|| SegmentKey::of_files(&self.manifest.files, field, spec));
         keys.get(file).copied()
     }
 

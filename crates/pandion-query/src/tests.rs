@@ -6,6 +6,8 @@
     reason = "the numbers are small"
 )]
 
+mod bloom;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
+use crate::plan::CodecTransport;
 use crate::{EngineOptions, QueryEngine, QueryOptions, QueryRequest, SearchRequest, Snapshot};
 
 const DIM: usize = 8;
@@ -144,16 +147,26 @@ async fn data_file(
     file: usize,
     schema: &CollectionSchema,
 ) -> DataFile {
-    let batch = batch(file);
-    let mut bytes = Vec::new();
     // Small row groups and pages, so that pruning has something to leave out.
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(25))
         .set_data_page_row_count_limit(5)
         .set_write_batch_size(5)
         .build();
+    put_file(store, file, &batch(file), properties, schema).await
+}
+
+/// Writes a file and gives its entry in the manifest.
+async fn put_file(
+    store: &Arc<dyn ObjectStore>,
+    file: usize,
+    batch: &RecordBatch,
+    properties: WriterProperties,
+    schema: &CollectionSchema,
+) -> DataFile {
+    let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
-    writer.write(&batch).unwrap();
+    writer.write(batch).unwrap();
     writer.close().unwrap();
     let location = Path::from(format!("lake/{file}.parquet"));
     store.put(&location, Bytes::from(bytes).into()).await.unwrap();
@@ -181,6 +194,8 @@ async fn data_file(
 struct Lake {
     snapshot: Arc<Snapshot>,
     engine: QueryEngine,
+    /// Divides its plans into partitions and sends them through the codec.
+    coded: QueryEngine,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -204,9 +219,15 @@ impl Lake {
             files,
         };
         let snapshot = Snapshot::new(Arc::new(schema), Arc::new(manifest), store, None);
-        let options = EngineOptions { threads: 2, vector_cache_bytes: 1 << 20 };
+        let snapshot = Arc::new(snapshot);
+        let options =
+            EngineOptions { threads: 2, vector_cache_bytes: 1 << 20, ..EngineOptions::default() };
         let engine = QueryEngine::new(&options).unwrap();
-        Self { snapshot: Arc::new(snapshot), engine, runtime }
+        let transport = CodecTransport { snapshots: Arc::clone(&snapshot) as _ };
+        let options =
+            EngineOptions { partitions: 3, transport: Some(Arc::new(transport)), ..options };
+        let coded = QueryEngine::new(&options).unwrap();
+        Self { snapshot, engine, coded, runtime }
     }
 
     fn filter(&self, text: &str) -> Option<pandion_filter::Filter> {
@@ -222,7 +243,15 @@ impl Lake {
             offset,
             options: QueryOptions::default(),
         };
-        self.runtime.block_on(self.engine.query(&self.snapshot, request)).unwrap()
+        let coded = self.coded.query(&self.snapshot, request.clone());
+        let coded = self.runtime.block_on(coded).unwrap();
+        let result = self.runtime.block_on(self.engine.query(&self.snapshot, request)).unwrap();
+        assert_eq!(result.rows, coded.rows, "{text}: through the codec");
+        assert_eq!(
+            &result.columns[0].values, &coded.columns[0].values,
+            "{text}: through the codec"
+        );
+        result
     }
 
     fn matching(&self, text: &str) -> Vec<RowId> {
@@ -242,7 +271,7 @@ impl Lake {
             .map(|query| query.iter().flat_map(|value| value.to_le_bytes()).collect())
             .collect();
         let vector_type = VectorType { element: VectorElement::Float32, dim: DIM };
-        let request = SearchRequest {
+        let request = || SearchRequest {
             field: FieldId(106),
             queries: QueryBatch::new(vector_type, &bytes).unwrap(),
             metric,
@@ -253,7 +282,10 @@ impl Lake {
             output: vec![FieldId(100), FieldId(101), FieldId(106)],
             options: QueryOptions::default(),
         };
-        self.runtime.block_on(self.engine.search(&self.snapshot, request)).unwrap()
+        let coded = self.runtime.block_on(self.coded.search(&self.snapshot, request())).unwrap();
+        let result = self.runtime.block_on(self.engine.search(&self.snapshot, request())).unwrap();
+        assert_eq!(result.hits, coded.hits, "{filter}: through the codec");
+        result
     }
 }
 

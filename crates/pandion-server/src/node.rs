@@ -14,6 +14,7 @@ use pandion_types::{Error, Result, Subject};
 use crate::ServerOptions;
 use crate::clock;
 use crate::metrics::Metrics;
+use crate::query_threads::QueryThreads;
 
 /// One server's state. Everything durable is in the catalogue and the manifests.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Node {
     indexes: Arc<IndexService>,
     publish: PublishPolicy,
     metrics: Metrics,
+    threads: QueryThreads,
     /// Held for as long as the node lives, so that no second server uses the directory.
     _lock: std::fs::File,
 }
@@ -44,6 +46,8 @@ impl Node {
         let segments = Arc::new(segments.await?);
         let engine_options = EngineOptions {
             vector_cache_bytes: options.vector_cache_bytes,
+            column_cache_bytes: options.column_cache_bytes,
+            matches_cache_bytes: options.matches_cache_bytes,
             ..EngineOptions::default()
         };
         let engine = QueryEngine::new(&engine_options)?;
@@ -80,6 +84,7 @@ impl Node {
             indexes,
             publish: options.publish,
             metrics: Metrics::default(),
+            threads: QueryThreads::start()?,
             _lock: lock,
         }))
     }
@@ -102,6 +107,11 @@ impl Node {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The threads that searches and queries run on.
+    pub(crate) fn threads(&self) -> &QueryThreads {
+        &self.threads
     }
 
     pub(crate) fn publish_policy(&self) -> PublishPolicy {
