@@ -20,6 +20,7 @@ use crate::cache::ByteCache;
 use crate::columns_cache::ColumnCache;
 use crate::counters::Counters;
 use crate::filter::FilterPlan;
+use crate::limits::QueryLimits;
 use crate::plan::{
     FilterBitmapExec, PlanTransport, RowIdsExec, RowTakeExec, Target, TopKMergeExec,
     VectorTopKExec, hits_of, inbound, matches_of,
@@ -51,6 +52,8 @@ pub struct EngineOptions {
     pub scalar_segments: Option<Arc<ScalarSegments>>,
     /// What becomes of plans before they are executed; `None` for nothing.
     pub transport: Option<Arc<dyn PlanTransport>>,
+    /// What one request may ask for.
+    pub limits: QueryLimits,
 }
 
 impl Default for EngineOptions {
@@ -64,6 +67,7 @@ impl Default for EngineOptions {
             partitions: 1,
             scalar_segments: None,
             transport: None,
+            limits: QueryLimits::default(),
         }
     }
 }
@@ -84,6 +88,7 @@ struct Shared {
     segments: Option<Arc<ScalarSegments>>,
     partitions: usize,
     transport: Option<Arc<dyn PlanTransport>>,
+    limits: QueryLimits,
     context: Arc<TaskContext>,
 }
 
@@ -135,6 +140,7 @@ impl QueryEngine {
             segments: options.scalar_segments.clone(),
             partitions: options.partitions.max(1),
             transport: options.transport.clone(),
+            limits: options.limits,
             context: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -153,6 +159,11 @@ impl QueryEngine {
     /// Row groups that one query works on at a time.
     pub(crate) fn in_flight(&self) -> usize {
         self.shared.in_flight
+    }
+
+    /// What one request may ask for.
+    pub(crate) fn limits(&self) -> QueryLimits {
+        self.shared.limits
     }
 
     /// The cache of decoded vectors.
@@ -200,7 +211,14 @@ impl QueryEngine {
         Ok(Arc::new(FilterBitmapExec::new(Arc::new(scan), partitions.collect())))
     }
 
-    fn transported(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    /// The plan after its transport.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    pub(crate) fn transported(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         match &self.shared.transport {
             Some(transport) => transport.transport(plan, self),
             None => Ok(plan),
@@ -313,8 +331,9 @@ impl QueryEngine {
         let fields = resolve(snapshot, fields)?;
         let rows = Arc::new(RowIdsExec::new(rows));
         let plan =
-            RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(counters));
-        let batch = self.execute_one(Arc::new(plan?)).await?;
+            RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(counters))?
+                .with_bytes_max(self.limits().answer_bytes_max);
+        let batch = self.execute_one(Arc::new(plan)).await?;
         Ok(output_columns(fields, &batch))
     }
 }

@@ -8,7 +8,9 @@
 #![warn(missing_docs)]
 
 mod access;
+mod aggregate;
 mod bloom;
+mod bounded;
 mod cache;
 mod columns_cache;
 mod compare;
@@ -17,6 +19,8 @@ mod counters;
 mod engine;
 mod evaluate;
 mod filter;
+mod limits;
+mod ordered_rows;
 pub mod plan;
 mod prune;
 mod request;
@@ -32,7 +36,9 @@ mod vectors;
 
 pub use cache::CacheUsage;
 pub use engine::{EngineOptions, QueryEngine};
+pub use limits::{ANSWER_BYTES_MAX, QUERY_MEMORY_BYTES_MAX, QueryLimits};
 pub use request::{
+    Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, AggregateResult, OrderBy,
     OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
     SearchResult,
 };
