@@ -11,7 +11,6 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use pandion_filter::Filter;
-use pandion_index::scalar::ScalarIndex;
 use pandion_index::{QueryBatch, ScoreRange};
 use pandion_types::{Error, FieldId, FieldSchema, MetricType, Result, RowId};
 

@@ -48,10 +48,10 @@ impl Node {
             vector_cache_bytes: options.vector_cache_bytes,
             column_cache_bytes: options.column_cache_bytes,
             matches_cache_bytes: options.matches_cache_bytes,
+            scalar_segments: Some(Arc::clone(&segments)),
             ..EngineOptions::default()
         };
-        let engine = QueryEngine::new(&engine_options)?;
-        let engine = Arc::new(engine.with_scalar_segments(Arc::clone(&segments)));
+        let engine = Arc::new(QueryEngine::new(&engine_options)?);
         let policy = Arc::new(EndpointPolicy::new(&options.allow_endpoints)?);
         let sources = Arc::new(SourceOpener::new(policy, LocalRoots::new(&options.local_roots)?));
         let manifests = ManifestStore::new(store);

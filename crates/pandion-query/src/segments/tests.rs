@@ -25,7 +25,7 @@ use parquet::file::properties::WriterProperties;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::{EngineOptions, QueryRequest};
+use crate::{EngineOptions, QueryOptions, QueryRequest};
 
 const ROWS: usize = 250;
 
@@ -353,8 +353,17 @@ async fn indexes_of_every_type_answer_as_a_scan_does() {
     let snapshot = Snapshot::new(Arc::clone(&schema), Arc::new(manifest), store, None)
         .with_scalar_indexes(indexed.clone());
     let snapshot = Arc::new(snapshot);
-    let options = EngineOptions { threads: 2, vector_cache_bytes: 0 };
-    let engine = QueryEngine::new(&options).unwrap().with_scalar_segments(Arc::new(segments));
+    let options = EngineOptions {
+        threads: 2,
+        scalar_segments: Some(Arc::new(segments)),
+        ..EngineOptions::default()
+    };
+    let engine = QueryEngine::new(&options).unwrap();
+    let opened = engine.indexes(&snapshot, 0, &schema.fields).await;
+    assert_eq!(opened.len(), indexed.len());
+    let of_one_field = engine.indexes(&snapshot, 0, &schema.fields[9..10]).await;
+    assert_eq!(of_one_field.len(), 2);
+    assert!(engine.indexes(&snapshot, 1, &schema.fields).await.is_empty());
 
     let mut answered = HashSet::new();
     for text in [
@@ -375,7 +384,9 @@ async fn indexes_of_every_type_answer_as_a_scan_does() {
     ] {
         let filter = pandion_filter::parse(text, &schema, &Templates::new()).unwrap();
         let term = filter.predicate.clone();
-        let request = QueryRequest { filter: Some(filter), ..QueryRequest::default() };
+        let scan = QueryOptions { scalar_indexes: false, ..QueryOptions::default() };
+        let request =
+            QueryRequest { filter: Some(filter), options: scan, ..QueryRequest::default() };
         let expected: Vec<usize> = engine
             .query(&snapshot, request)
             .await
@@ -384,8 +395,7 @@ async fn indexes_of_every_type_answer_as_a_scan_does() {
             .iter()
             .map(|row| row.row_in_file() as usize)
             .collect();
-        for (at, indexed) in indexed.iter().enumerate() {
-            let index = engine.segment(&snapshot, 0, indexed).await.unwrap();
+        for (at, index) in opened.iter().enumerate() {
             assert_eq!(index.rows(), ROWS);
             if let Some(Lookup::Exact { matches, .. }) = index.lookup(&term).unwrap() {
                 assert_eq!(matches.iter().collect::<Vec<_>>(), expected, "{text}");
@@ -394,10 +404,6 @@ async fn indexes_of_every_type_answer_as_a_scan_does() {
         }
     }
     assert_eq!(answered.len(), indexed.len(), "{answered:?}");
-    // A field without an index, or an index that is not the snapshot's.
-    let other = IndexedField { field: FieldId(103), spec: json(JsonCast::Bool, "x") };
-    assert!(engine.segment(&snapshot, 0, &other).await.is_none());
-    assert!(engine.segment(&snapshot, 1, &indexed[0]).await.is_none());
 }
 
 #[tokio::test]

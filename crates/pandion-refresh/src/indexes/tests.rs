@@ -51,7 +51,7 @@ impl World {
         let catalog = Arc::new(catalog);
         let segments = ScalarSegments::load(Arc::clone(&self.own), 1 << 20).await.unwrap();
         let segments = Arc::new(segments);
-        let options = EngineOptions { threads: 2, vector_cache_bytes: 1 << 20 };
+        let options = EngineOptions { threads: 2, ..EngineOptions::default() };
         let engine = Arc::new(QueryEngine::new(&options).unwrap());
         let policy = Arc::new(EndpointPolicy::new::<String>([]).unwrap());
         let roots = LocalRoots::new([self.lake.path()]).unwrap();
