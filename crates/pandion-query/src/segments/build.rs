@@ -16,8 +16,9 @@ use pandion_index::scalar::{
 };
 use pandion_source::IoStats;
 use pandion_types::{Error, ErrorKind, FieldSchema, Result};
-use serde_json::Value as Json;
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::json::{JsonValue, value_at};
 
 /// Reads the columns that `wanted` names once, row group by row group, and makes an index of each;
 /// the answers are in the order of `wanted`. Holds one row group and what the indexes themselves
@@ -240,43 +241,31 @@ fn push_json(
     path: &[PathSegment],
     cast: JsonCast,
 ) -> Result<()> {
-    let document: Option<Json> = serde_json::from_str(document).ok();
-    let value = document.as_ref().and_then(|document| find(document, path));
-    let elements = match (value, cast) {
-        (None | Some(Json::Null), _) => return builder.push(Datum::Null),
-        (Some(value), JsonCast::Bool | JsonCast::Double | JsonCast::Text) => {
-            return builder.push(json_datum(value, cast));
+    let value = value_at(document, path);
+    match (&value, cast) {
+        (JsonValue::Missing | JsonValue::Null, _) => builder.push(Datum::Null),
+        (value, JsonCast::Bool | JsonCast::Double | JsonCast::Text) => {
+            builder.push(json_datum(value, cast))
         }
-        (Some(Json::Array(elements)), _) => elements,
-        (Some(_), _) => return builder.push(Datum::Other),
-    };
-    let elements: Vec<Datum<'_>> =
-        elements.iter().map(|element| json_datum(element, cast)).collect();
-    builder.push(Datum::List(&elements))
-}
-
-/// A single value, if it is of the kind that the index holds, or whose arrays it holds.
-fn json_datum(value: &Json, cast: JsonCast) -> Datum<'_> {
-    match (value, cast) {
-        (Json::Bool(value), JsonCast::Bool | JsonCast::BoolElements) => Datum::Bool(*value),
-        (Json::Number(number), JsonCast::Double | JsonCast::DoubleElements) => {
-            match number.as_i64() {
-                Some(value) => Datum::Int(value),
-                // Beyond 64 bits only the nearest double is known.
-                None => number.as_f64().map_or(Datum::Other, Datum::Float),
-            }
+        (JsonValue::Array(array), _) => {
+            let elements: Vec<JsonValue<'_>> = array.iter().collect();
+            let elements: Vec<Datum<'_>> =
+                elements.iter().map(|element| json_datum(element, cast)).collect();
+            builder.push(Datum::List(&elements))
         }
-        (Json::String(text), JsonCast::Text | JsonCast::TextElements) => Datum::Text(text),
-        _ => Datum::Other,
+        _ => builder.push(Datum::Other),
     }
 }
 
-/// The value at the path; `None` when the path leads nowhere.
-fn find<'a>(document: &'a Json, path: &[PathSegment]) -> Option<&'a Json> {
-    path.iter().try_fold(document, |value, step| match (value, step) {
-        (Json::Object(members), PathSegment::Key(key)) => members.get(key),
-        (Json::Object(members), PathSegment::Index(at)) => members.get(&at.to_string()),
-        (Json::Array(elements), PathSegment::Index(at)) => elements.get(usize::try_from(*at).ok()?),
-        _ => None,
-    })
+/// A single value, if it is of the kind that the index holds, or whose arrays it holds.
+fn json_datum<'a>(value: &'a JsonValue<'_>, cast: JsonCast) -> Datum<'a> {
+    match (value, cast) {
+        (JsonValue::Bool(value), JsonCast::Bool | JsonCast::BoolElements) => Datum::Bool(*value),
+        (JsonValue::Int(value), JsonCast::Double | JsonCast::DoubleElements) => Datum::Int(*value),
+        (JsonValue::Float(value), JsonCast::Double | JsonCast::DoubleElements) => {
+            Datum::Float(*value)
+        }
+        (JsonValue::Text(text), JsonCast::Text | JsonCast::TextElements) => Datum::Text(text),
+        _ => Datum::Other,
+    }
 }
