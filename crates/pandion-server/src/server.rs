@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::grpc::{ANSWER_BYTES_MAX, Door, REQUEST_BYTES_MAX};
+use crate::metrics::render_scalar_indexes;
 use crate::node::Node;
 
 /// How long requests under way may take to end when the server stops.
@@ -41,6 +42,8 @@ pub struct ServerOptions {
     pub publish: PublishPolicy,
     /// Bytes of decoded vectors that are kept in memory.
     pub vector_cache_bytes: usize,
+    /// Bytes of scalar indexes that are kept in memory.
+    pub scalar_index_bytes: usize,
     /// Bytes of decoded filter columns kept in memory.
     pub column_cache_bytes: usize,
     /// Bytes of the matching rows of filters kept in memory.
@@ -135,7 +138,11 @@ fn admin(node: &Arc<Node>) -> Router {
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
-    let text = node.metrics().render(node.engine().vectors().usage());
+    let engine = node.engine();
+    let mut text = node.metrics().render(engine.vectors().usage());
+    if let Some(segments) = engine.scalar_segments() {
+        text.push_str(&render_scalar_indexes(segments.usage(), segments.damaged()));
+    }
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
