@@ -7,6 +7,7 @@
 //! Nothing here knows a network protocol, changes a catalogue or writes to a source.
 #![warn(missing_docs)]
 
+mod cache;
 mod compile;
 mod engine;
 mod filter;
@@ -20,13 +21,14 @@ mod snapshot;
 mod take;
 mod vectors;
 
+pub use cache::CacheUsage;
 pub use engine::{EngineOptions, QueryEngine};
 pub use request::{
     OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
     SearchResult,
 };
 pub use snapshot::Snapshot;
-pub use vectors::{VectorCache, VectorCacheUsage};
+pub use vectors::VectorCache;
 
 #[cfg(test)]
 mod tests;

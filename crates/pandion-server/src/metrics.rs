@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pandion_query::{QueryCost, VectorCacheUsage};
+use pandion_query::{CacheUsage, QueryCost};
 
 /// What the doors count.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl Metrics {
     }
 
     /// Every counter, one line each.
-    pub(crate) fn render(&self, cache: VectorCacheUsage) -> String {
+    pub(crate) fn render(&self, cache: CacheUsage) -> String {
         type Counter = fn(&ReadMetrics) -> &AtomicU64;
         let counters: [(&str, &str, Counter); 5] = [
             ("pandion_reads_total", "Searches and queries answered.", |m| &m.answered),
@@ -64,7 +64,7 @@ impl Metrics {
         let gauges = [
             ("pandion_vector_cache_bytes", "Bytes of vectors kept in memory.", cache.bytes),
             ("pandion_vector_cache_bytes_max", "The budget for them.", cache.bytes_max),
-            ("pandion_vector_cache_blocks", "Row groups kept in memory.", cache.blocks),
+            ("pandion_vector_cache_blocks", "Row groups kept in memory.", cache.entries),
         ];
         for (name, help, value) in gauges {
             line(format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
@@ -82,7 +82,7 @@ mod tests {
         let metrics = Metrics::default();
         let cost = QueryCost { distances: 7, ..QueryCost::default() };
         metrics.count_read("search", &cost, Duration::from_micros(3));
-        let text = metrics.render(VectorCacheUsage { blocks: 1, bytes: 2, bytes_max: 3 });
+        let text = metrics.render(CacheUsage { entries: 1, bytes: 2, bytes_max: 3 });
         assert!(text.contains("pandion_distances_total{kind=\"search\"} 7\n"), "{text}");
         assert!(text.contains("pandion_distances_total{kind=\"query\"} 0\n"), "{text}");
         assert!(text.contains("pandion_vector_cache_bytes 2\n"), "{text}");
