@@ -272,8 +272,10 @@ fn series() -> Result<Dataset> {
         ("x", "Double"),
         ("j", "JSON"),
     ];
-    let columns =
-        types.iter().map(|(name, data_type)| Column::new(name, data_type)).collect::<Result<_>>()?;
+    let columns = types
+        .iter()
+        .map(|(name, data_type)| Column::new(name, data_type))
+        .collect::<Result<_>>()?;
     let rows = (1..=4000_i64).map(|id| {
         let r = id * 7919 % 1000;
         let x = (id % 11 != 0).then(|| f64::from(i32::try_from(r).unwrap_or_default()) / 4.0);
@@ -303,13 +305,19 @@ mod tests {
             .replace('\n', " ");
         let read = |rows: &str| Dataset::read("x", &format!("{head}\n{rows}"));
         let dataset =
-            read("{\"id\": 1, \"f\": 0.1, \"l\": [1, 2]}\n{\"id\": 2, \"j\": {\"k\": 1.0}}").unwrap();
+            read("{\"id\": 1, \"f\": 0.1, \"l\": [1, 2]}\n{\"id\": 2, \"j\": {\"k\": 1.0}}")
+                .unwrap();
         let list = Datum::List(vec![Datum::Int(1), Datum::Int(2)]);
         let tenth = Datum::Float(f64::from(0.1_f32));
         assert_eq!(dataset.rows[0], [Some(Datum::Int(1)), Some(tenth), Some(list), None]);
         assert_eq!(dataset.rows[1][3], Some(Datum::Text("{\"k\":1.0}".to_owned())));
         assert_eq!(dataset.schema().fields.len(), 6);
-        let wrong = ["{\"id\": 2}", "{\"id\": 1, \"f\": true}", "{\"id\": 1, \"g\": 1}", "{\"id\": 1, \"l\": 1}"];
+        let wrong = [
+            "{\"id\": 2}",
+            "{\"id\": 1, \"f\": true}",
+            "{\"id\": 1, \"g\": 1}",
+            "{\"id\": 1, \"l\": 1}",
+        ];
         for rows in wrong {
             assert!(read(rows).is_err(), "{rows}");
         }
@@ -320,7 +328,10 @@ mod tests {
         for name in ["edges", "places", "series"] {
             let dataset = Dataset::named(name).unwrap();
             assert!(dataset.rows.len() > dataset.layout.file, "{name} has several files");
-            assert!(dataset.layout.file > dataset.layout.row_group, "{name} has several row groups");
+            assert!(
+                dataset.layout.file > dataset.layout.row_group,
+                "{name} has several row groups"
+            );
         }
     }
 }

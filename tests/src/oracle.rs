@@ -82,9 +82,7 @@ impl<'a> Oracle<'a> {
             Predicate::CompareOperands { left, op, right } => {
                 compare(&see(left)?, *op, &see(right)?)
             }
-            Predicate::Range { operand, lower, upper } => {
-                within(&see(operand)?, lower, upper)
-            }
+            Predicate::Range { operand, lower, upper } => within(&see(operand)?, lower, upper),
             Predicate::In { operand, values } => one_of(&see(operand)?, values),
             Predicate::Like { operand, pattern } => match see(operand)? {
                 Seen::Text(text) => Some(like(pattern, &text)),
@@ -94,8 +92,8 @@ impl<'a> Oracle<'a> {
                 Seen::Text(text) => Some(generate::regex_matches(pattern, &text)?),
                 _ => None,
             },
-            Predicate::IsNull(operand) => Some(see(operand)? == Seen::Nothing),
-            Predicate::IsNotNull(operand) => Some(see(operand)? != Seen::Nothing),
+            Predicate::IsNull(operand) => Some(self.is_null(operand, number)?),
+            Predicate::IsNotNull(operand) => Some(!self.is_null(operand, number)?),
             Predicate::Exists { field, path } => {
                 Some(self.json(field.id, path, number)? != Seen::Nothing)
             }
@@ -105,6 +103,17 @@ impl<'a> Oracle<'a> {
             },
             other => bail!("the oracle cannot read {other}"),
         })
+    }
+
+    /// A field is null when the row has no value for it: a document that is JSON null, or none that
+    /// can be read, is a value.
+    fn is_null(&self, operand: &Operand, number: usize) -> Result<bool> {
+        match operand {
+            Operand::Json { field, path } if path.is_empty() => {
+                Ok(self.datum(field.id, number)?.is_none())
+            }
+            other => Ok(self.see(other, number)? == Seen::Nothing),
+        }
     }
 
     fn see(&self, operand: &Operand, number: usize) -> Result<Seen> {
@@ -267,10 +276,7 @@ fn equal(left: &Seen, right: &Seen) -> bool {
 fn within(value: &Seen, lower: &Bound, upper: &Bound) -> Option<bool> {
     let above = if lower.inclusive { CompareOp::GreaterEqual } else { CompareOp::Greater };
     let below = if upper.inclusive { CompareOp::LessEqual } else { CompareOp::Less };
-    match (
-        compare(value, above, &seen(&lower.value)),
-        compare(value, below, &seen(&upper.value)),
-    ) {
+    match (compare(value, above, &seen(&lower.value)), compare(value, below, &seen(&upper.value))) {
         (Some(false), _) | (_, Some(false)) => Some(false),
         (Some(true), Some(true)) => Some(true),
         _ => None,
@@ -337,12 +343,12 @@ fn like(pattern: &LikePattern, text: &str) -> bool {
 fn like_from(pattern: &[char], text: &[char]) -> bool {
     match pattern {
         [] => text.is_empty(),
-        ['%', rest @ ..] => (0..=text.len()).any(|skip| {
-            text.get(skip..).is_some_and(|tail| like_from(rest, tail))
-        }),
-        ['_', rest @ ..] => text.split_first().is_some_and(|(_, tail)| like_from(rest, tail)),
-        ['\\', literal, rest @ ..] | [literal, rest @ ..] => {
-            text.split_first().is_some_and(|(first, tail)| first == literal && like_from(rest, tail))
+        ['%', rest @ ..] => {
+            (0..=text.len()).any(|skip| text.get(skip..).is_some_and(|tail| like_from(rest, tail)))
         }
+        ['_', rest @ ..] => text.split_first().is_some_and(|(_, tail)| like_from(rest, tail)),
+        ['\\', literal, rest @ ..] | [literal, rest @ ..] => text
+            .split_first()
+            .is_some_and(|(first, tail)| first == literal && like_from(rest, tail)),
     }
 }

@@ -119,7 +119,8 @@ pub fn read(text: &str) -> Result<Vec<Item>> {
                 last.push_str(more);
             } else if let Some(expected) = line.strip_prefix("= ") {
                 break expected.to_owned();
-            } else if let Some((_, filter)) = Kind::of_line(line).filter(|(same, _)| *same == kind) {
+            } else if let Some((_, filter)) = Kind::of_line(line).filter(|(same, _)| *same == kind)
+            {
                 filters.push(filter.to_owned());
             } else {
                 bail!("line {number}: a line that begins with `= ` has to follow: {line}");

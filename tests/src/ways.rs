@@ -16,12 +16,18 @@ use crate::rows::Numbers;
 /// name of the data set.
 pub type Answer = Box<dyn Fn(&Lake, &Filter) -> Result<Numbers>>;
 
+/// The longest text of a filter that goes every way.
+pub const LONG_FILTER_BYTES: usize = 32 << 10;
+
 /// A way of asking.
 pub struct Way {
     /// What messages call it.
     pub name: String,
     /// How it asks.
     pub answer: Answer,
+    /// Whether filters of more than [`LONG_FILTER_BYTES`] go this way too: a few ways are enough for
+    /// them, as they are slow to read.
+    pub takes_long: bool,
 }
 
 impl std::fmt::Debug for Way {
@@ -31,12 +37,18 @@ impl std::fmt::Debug for Way {
 }
 
 impl Way {
-    /// A way with this name.
+    /// A way with this name, which takes no long filters.
     pub fn new(
         name: impl Into<String>,
         answer: impl Fn(&Lake, &Filter) -> Result<Numbers> + 'static,
     ) -> Self {
-        Self { name: name.into(), answer: Box::new(answer) }
+        Self { name: name.into(), answer: Box::new(answer), takes_long: false }
+    }
+
+    /// Whether a filter with a text of so many bytes goes this way.
+    #[must_use]
+    pub fn takes(&self, filter_bytes: usize) -> bool {
+        self.takes_long || filter_bytes <= LONG_FILTER_BYTES
     }
 }
 
@@ -62,7 +74,7 @@ fn query(bits: u8) -> Way {
         name(options.scalar_indexes, " +indexes"),
         name(options.filter_caches, " +caches"),
     );
-    Way::new(name, move |lake, filter| {
+    let answer = move |lake: &Lake, filter: &Filter| {
         let rows = lake.query(filter, options)?;
         // What the first time left in the caches is there the second time.
         let again = if options.filter_caches { lake.query(filter, options)? } else { rows.clone() };
@@ -70,7 +82,8 @@ fn query(bits: u8) -> Way {
             return Err(Error::internal(format!("first {rows:?}, then {again:?}")));
         }
         Ok(rows)
-    })
+    };
+    Way { takes_long: bits == 0 || bits == 7, ..Way::new(name, answer) }
 }
 
 /// A count has to agree with the query, whose rows it then gives.
@@ -87,11 +100,8 @@ fn counted() -> Way {
 
 /// A search that wants every row that the filter keeps.
 fn searched(everything: bool) -> Way {
-    let options = QueryOptions {
-        pruning: everything,
-        scalar_indexes: everything,
-        filter_caches: everything,
-    };
+    let options =
+        QueryOptions { pruning: everything, scalar_indexes: everything, filter_caches: everything };
     let name = if everything { "search +pruning +indexes +caches" } else { "search" };
     Way::new(name, move |lake, filter| lake.search(filter, options))
 }
