@@ -7,16 +7,23 @@
 //! Nothing here knows a network protocol, changes a catalogue or writes to a source.
 #![warn(missing_docs)]
 
+mod access;
 mod cache;
+mod columns_cache;
+mod compare;
 mod compile;
+mod counters;
 mod engine;
+mod evaluate;
 mod filter;
+pub mod plan;
 mod prune;
 mod request;
 mod row_test;
 mod rows;
 mod scan;
 mod search;
+mod selection;
 mod snapshot;
 mod take;
 mod vectors;

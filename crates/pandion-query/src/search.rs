@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use pandion_types::{Error, Result, RowId};
 
+use crate::counters::Counters;
 use crate::engine::{Nearest, QueryEngine};
 use crate::request::{SearchHit, SearchRequest, SearchResult};
-use crate::scan::Counters;
 use crate::snapshot::Snapshot;
-use crate::take::take;
 
 impl QueryEngine {
     /// The k nearest rows. Every live matching row is compared exactly.
@@ -36,12 +35,13 @@ impl QueryEngine {
             k: request.limit + request.offset,
             range: request.range,
             filter: request.filter.as_ref(),
+            options: request.options,
         };
         let hits = self.nearest(snapshot, &asked, &counters).await?;
         let hits: Vec<Vec<SearchHit>> =
             hits.into_iter().map(|hits| hits.into_iter().skip(request.offset).collect()).collect();
         let rows: Vec<RowId> = hits.iter().flatten().map(|hit| hit.row).collect();
-        let columns = take(snapshot, &request.output, &rows, &counters.io).await?;
+        let columns = self.take(snapshot, &request.output, rows, &counters).await?;
         Ok(SearchResult { hits, columns, cost: counters.cost(snapshot) })
     }
 }
