@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use pandion_filter::{Templates, parse};
-use pandion_query::{EngineOptions, QueryEngine};
+use pandion_query::{EngineOptions, QueryEngine, QueryOptions};
 use serde_json::json;
 
 use crate::Options;
@@ -188,7 +188,7 @@ async fn count(engine: &QueryEngine, node: &LocalNode, text: &str) -> Result<Sam
     let before = process_cpu()?;
     let begun = Instant::now();
     let filter = parse(text, node.snapshot.schema(), &Templates::new())?;
-    let (count, _) = engine.count(&node.snapshot, Some(&filter)).await?;
+    let (count, _) = engine.count(&node.snapshot, Some(&filter), QueryOptions::default()).await?;
     let wall = begun.elapsed();
     let cpu = process_cpu()?.saturating_sub(before);
     Ok(Sample { count, wall: seconds(wall), cpu: seconds(cpu) })
