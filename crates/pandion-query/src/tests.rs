@@ -6,6 +6,8 @@
     reason = "the numbers are small"
 )]
 
+mod bloom;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -145,16 +147,26 @@ async fn data_file(
     file: usize,
     schema: &CollectionSchema,
 ) -> DataFile {
-    let batch = batch(file);
-    let mut bytes = Vec::new();
     // Small row groups and pages, so that pruning has something to leave out.
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(25))
         .set_data_page_row_count_limit(5)
         .set_write_batch_size(5)
         .build();
+    put_file(store, file, &batch(file), properties, schema).await
+}
+
+/// Writes a file and gives its entry in the manifest.
+async fn put_file(
+    store: &Arc<dyn ObjectStore>,
+    file: usize,
+    batch: &RecordBatch,
+    properties: WriterProperties,
+    schema: &CollectionSchema,
+) -> DataFile {
+    let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
-    writer.write(&batch).unwrap();
+    writer.write(batch).unwrap();
     writer.close().unwrap();
     let location = Path::from(format!("lake/{file}.parquet"));
     store.put(&location, Bytes::from(bytes).into()).await.unwrap();
