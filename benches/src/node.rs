@@ -6,14 +6,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use pandion_proto::schema::FieldSchema;
-use pandion_query::{QueryEngine, Snapshot};
+use pandion_query::{EngineOptions, QueryEngine, Snapshot};
 use pandion_server::{PublishPolicy, Server, ServerOptions};
 use tempfile::TempDir;
 
 use crate::client::Client;
-
-/// Bytes of decoded vectors that are kept; more than any lake here has.
-const VECTOR_CACHE_BYTES: usize = 4 << 30;
 
 /// A server with one collection, its data directory and a client on loopback.
 #[derive(Debug)]
@@ -38,6 +35,8 @@ impl LocalNode {
         let beside = lake.parent().context("a lake lies in a directory")?;
         let data = tempfile::tempdir_in(beside).context("making a data directory")?;
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        // Those that somebody has who sets none.
+        let budgets = EngineOptions::default();
         let server = Server::start(ServerOptions {
             listen: any_port,
             admin_listen: any_port,
@@ -45,7 +44,9 @@ impl LocalNode {
             local_roots: vec![lake.to_owned()],
             allow_endpoints: Vec::new(),
             publish: PublishPolicy::Immediate,
-            vector_cache_bytes: VECTOR_CACHE_BYTES,
+            vector_cache_bytes: budgets.vector_cache_bytes,
+            column_cache_bytes: budgets.column_cache_bytes,
+            matches_cache_bytes: budgets.matches_cache_bytes,
         })
         .await?;
         let mut client = Client::connect(&format!("http://{}", server.address())).await?;
