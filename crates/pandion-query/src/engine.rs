@@ -11,7 +11,6 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use pandion_filter::Filter;
-use pandion_index::scalar::ScalarIndex;
 use pandion_index::{QueryBatch, ScoreRange};
 use pandion_types::{Error, FieldId, FieldSchema, MetricType, Result, RowId};
 
@@ -20,12 +19,14 @@ use crate::cache::ByteCache;
 use crate::columns_cache::ColumnCache;
 use crate::counters::Counters;
 use crate::filter::FilterPlan;
+use crate::limits::QueryLimits;
 use crate::plan::{
     FilterBitmapExec, PlanTransport, RowIdsExec, RowTakeExec, Target, TopKMergeExec,
     VectorTopKExec, hits_of, inbound, matches_of,
 };
 use crate::request::{OutputColumn, QueryOptions, SearchHit};
 use crate::scan::{FileMatches, Matches, MatchesKey, Scan};
+use crate::segments::ScalarSegments;
 use crate::snapshot::Snapshot;
 use crate::vectors::VectorCache;
 
@@ -46,8 +47,12 @@ pub struct EngineOptions {
     /// Parts that the files of a snapshot are divided into. One is best in one process, where the
     /// parts share the threads anyway.
     pub partitions: usize,
+    /// Where scalar indexes are; `None` to do without.
+    pub scalar_segments: Option<Arc<ScalarSegments>>,
     /// What becomes of plans before they are executed; `None` for nothing.
     pub transport: Option<Arc<dyn PlanTransport>>,
+    /// What one request may ask for.
+    pub limits: QueryLimits,
 }
 
 impl Default for EngineOptions {
@@ -59,7 +64,9 @@ impl Default for EngineOptions {
             column_cache_bytes: 1 << 30,
             matches_cache_bytes: 256 << 20,
             partitions: 1,
+            scalar_segments: None,
             transport: None,
+            limits: QueryLimits::default(),
         }
     }
 }
@@ -77,8 +84,10 @@ struct Shared {
     blooms: ByteCache<BloomKey, Bloom>,
     pool: rayon::ThreadPool,
     in_flight: usize,
+    segments: Option<Arc<ScalarSegments>>,
     partitions: usize,
     transport: Option<Arc<dyn PlanTransport>>,
+    limits: QueryLimits,
     context: Arc<TaskContext>,
 }
 
@@ -127,8 +136,10 @@ impl QueryEngine {
             blooms: ByteCache::new(BLOOM_CACHE_BYTES),
             pool,
             in_flight: options.threads.max(1) * 2,
+            segments: options.scalar_segments.clone(),
             partitions: options.partitions.max(1),
             transport: options.transport.clone(),
+            limits: options.limits,
             context: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -138,9 +149,20 @@ impl QueryEngine {
         &self.shared.pool
     }
 
+    /// Where scalar indexes are; `None` when the engine has none.
+    #[must_use]
+    pub fn scalar_segments(&self) -> Option<&Arc<ScalarSegments>> {
+        self.shared.segments.as_ref()
+    }
+
     /// Row groups that one query works on at a time.
     pub(crate) fn in_flight(&self) -> usize {
         self.shared.in_flight
+    }
+
+    /// What one request may ask for.
+    pub(crate) fn limits(&self) -> QueryLimits {
+        self.shared.limits
     }
 
     /// The cache of decoded vectors.
@@ -159,16 +181,6 @@ impl QueryEngine {
 
     pub(crate) fn blooms_cache(&self) -> &ByteCache<BloomKey, Bloom> {
         &self.shared.blooms
-    }
-
-    /// The scalar indexes of a file that are on one of `fields`.
-    pub(crate) async fn indexes(
-        &self,
-        _snapshot: &Snapshot,
-        _file: usize,
-        _fields: &[FieldSchema],
-    ) -> Result<Vec<Arc<dyn ScalarIndex>>> {
-        Ok(Vec::new())
     }
 
     /// The leaf of a plan over all files of a snapshot.
@@ -198,7 +210,14 @@ impl QueryEngine {
         Ok(Arc::new(FilterBitmapExec::new(Arc::new(scan), partitions.collect())))
     }
 
-    fn transported(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    /// The plan after its transport.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    pub(crate) fn transported(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         match &self.shared.transport {
             Some(transport) => transport.transport(plan, self),
             None => Ok(plan),
@@ -311,8 +330,9 @@ impl QueryEngine {
         let fields = resolve(snapshot, fields)?;
         let rows = Arc::new(RowIdsExec::new(rows));
         let plan =
-            RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(counters));
-        let batch = self.execute_one(Arc::new(plan?)).await?;
+            RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(counters))?
+                .with_bytes_max(self.limits().answer_bytes_max);
+        let batch = self.execute_one(Arc::new(plan)).await?;
         Ok(output_columns(fields, &batch))
     }
 }

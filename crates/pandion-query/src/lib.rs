@@ -8,7 +8,9 @@
 #![warn(missing_docs)]
 
 mod access;
+mod aggregate;
 mod bloom;
+mod bounded;
 mod cache;
 mod columns_cache;
 mod compare;
@@ -18,6 +20,8 @@ mod engine;
 mod evaluate;
 mod filter;
 mod json;
+mod limits;
+mod ordered_rows;
 pub mod plan;
 mod prune;
 mod request;
@@ -26,6 +30,7 @@ mod rows;
 mod sample;
 mod scan;
 mod search;
+mod segments;
 mod selection;
 mod snapshot;
 mod take;
@@ -33,10 +38,13 @@ mod vectors;
 
 pub use cache::CacheUsage;
 pub use engine::{EngineOptions, QueryEngine};
+pub use limits::{ANSWER_BYTES_MAX, QUERY_MEMORY_BYTES_MAX, QueryLimits};
 pub use request::{
+    Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, AggregateResult, OrderBy,
     OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
     SearchResult,
 };
+pub use segments::{IndexedField, ScalarSegments, SegmentKey, build_segments};
 pub use snapshot::Snapshot;
 pub use vectors::VectorCache;
 

@@ -38,6 +38,9 @@ use proptest::prelude::*;
 use crate::plan::CodecTransport;
 use crate::{EngineOptions, QueryEngine, QueryOptions, QueryRequest, SearchRequest, Snapshot};
 
+mod aggregates;
+mod ordering;
+
 const DIM: usize = 8;
 const ROWS_PER_FILE: usize = 60;
 const FILES: usize = 3;
@@ -241,7 +244,7 @@ impl Lake {
             output: vec![FieldId(101)],
             limit,
             offset,
-            options: QueryOptions::default(),
+            ..QueryRequest::default()
         };
         let coded = self.coded.query(&self.snapshot, request.clone());
         let coded = self.runtime.block_on(coded).unwrap();

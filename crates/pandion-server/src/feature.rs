@@ -31,8 +31,6 @@ pub(crate) enum Feature {
     TimeFields,
     /// Choice of a text analyzer: `analyzer_name`.
     Analyzer,
-    /// Aggregates of a query other than `count(*)`.
-    Aggregates,
 }
 
 impl Feature {
@@ -51,7 +49,6 @@ impl Feature {
             Self::SubRequests => ("sub_reqs", "several searches in one request"),
             Self::TimeFields => ("time_fields", "extraction of parts of a point in time"),
             Self::Analyzer => ("analyzer_name", "choice of a text analyzer"),
-            Self::Aggregates => ("output_fields", "aggregates other than a single count(*)"),
         };
         Error::unsupported(format!("{parameter} is not supported: Pandion does not serve {what}"))
     }

@@ -10,6 +10,7 @@ mod indexes;
 mod loading;
 mod methods;
 mod partitions;
+mod querying;
 mod reading;
 mod refreshing;
 mod reply;

@@ -13,6 +13,7 @@ mod grpc;
 mod metrics;
 mod names;
 mod node;
+mod order_fields;
 mod output_fields;
 mod params;
 mod placeholder;
@@ -23,6 +24,7 @@ mod search_params;
 mod server;
 mod status;
 mod template_codec;
+mod time_parts;
 
 pub use pandion_catalog::PublishPolicy;
 pub use server::{Server, ServerOptions};

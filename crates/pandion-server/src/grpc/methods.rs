@@ -10,8 +10,8 @@ use pandion_types::{Error, ErrorKind, Result, Subject};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Door, aliases, collections, databases, indexes, loading, partitions, reading, refreshing,
-    reply::Reply, system, writes,
+    Door, aliases, collections, databases, indexes, loading, partitions, querying, reading,
+    refreshing, reply::Reply, system, writes,
 };
 
 type Answer<'a, T> =
@@ -101,7 +101,7 @@ macro_rules! unbuilt {
 impl MilvusService for Door {
     computed! {
         reading::search(milvus::SearchRequest) -> milvus::SearchResults;
-        reading::query(milvus::QueryRequest) -> milvus::QueryResults;
+        querying::query(milvus::QueryRequest) -> milvus::QueryResults;
     }
 
     served! {

@@ -1,4 +1,4 @@
-//! Search and query.
+//! Search, and what it shares with query.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -9,9 +9,7 @@ use pandion_index::{QueryBatch, ScoreRange};
 use pandion_proto::common::Status;
 use pandion_proto::milvus;
 use pandion_proto::schema::{self, FieldData, SearchResultData};
-use pandion_query::{
-    OutputColumn, QueryCost, QueryOptions, QueryRequest, SearchHit, SearchRequest,
-};
+use pandion_query::{OutputColumn, QueryCost, QueryOptions, SearchHit, SearchRequest};
 use pandion_types::{
     CollectionSchema, Error, FieldSchema, MetricType, Result, Subject, VIRTUAL_PK_NAME,
 };
@@ -19,11 +17,10 @@ use pandion_types::{
 use super::{Caller, Door};
 use crate::access::{Action, Resource};
 use crate::clock;
-use crate::field_data::{encode_column, encode_count, encode_row_ids};
-use crate::output_fields::{QueryOutput, query_output, search_output};
+use crate::field_data::{encode_column, encode_row_ids};
+use crate::output_fields::search_output;
 use crate::params::Params;
 use crate::placeholder::decode_query_vectors;
-use crate::query_params::decode_query_params;
 use crate::search_params::{
     SearchInput, SearchParams, decode_search_input, decode_search_params, requested_features,
 };
@@ -78,71 +75,18 @@ pub(super) async fn search(
     })
 }
 
-pub(super) async fn query(
-    door: &Door,
-    caller: &Caller,
-    request: milvus::QueryRequest,
-) -> Result<milvus::QueryResults> {
-    let started = Instant::now();
-    let collection = door.collection(caller, &request.db_name, &request.collection_name)?;
-    door.authorize(caller, Action::Read, Resource::Collection(&collection))?;
-    super::partitions::check(&request.partition_names)?;
-    let params = decode_query_params(&request)?;
-    if let Some(feature) = params.features.first() {
-        return Err(feature.refusal());
-    }
-    let snapshot = door.node().snapshot(&collection).await?;
-    let schema = snapshot.schema();
-    let output = query_output(schema, &request.output_fields)?;
-    let timezone = params.timezone.unwrap_or(Tz::UTC);
-    let counts = matches!(output, QueryOutput::Count(_));
-    params.check_use(!request.expr.trim().is_empty(), counts)?;
-    let filter = filter(schema, &request.expr, &request.expr_template_values, timezone)?;
-    let engine = door.node().engine();
-    let (fields_data, output_fields, cost) = match output {
-        QueryOutput::Count(name) => {
-            let (count, cost) =
-                engine.count(&snapshot, filter.as_ref(), QueryOptions::default()).await?;
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            (vec![encode_count(&name, count)], vec![name], cost)
-        }
-        QueryOutput::Fields(fields) => {
-            let asked = QueryRequest {
-                filter,
-                output: fields.iter().map(|field| field.id).collect(),
-                limit: params.limit,
-                offset: params.offset,
-                options: QueryOptions::default(),
-            };
-            let result = engine.query(&snapshot, asked).await?;
-            let names = fields.into_iter().map(|field| field.name).collect();
-            (encode_columns(&result.columns, timezone)?, names, result.cost)
-        }
-    };
-    door.count_read("query", &cost, started);
-    Ok(milvus::QueryResults {
-        status: Some(with_cost(&cost)),
-        fields_data,
-        collection_name: collection.name.clone(),
-        output_fields,
-        session_ts: clock::hybrid_timestamp(),
-        primary_field_name: VIRTUAL_PK_NAME.to_owned(),
-        ..milvus::QueryResults::default()
-    })
-}
-
 /// The metric that the field's index was created with.
 fn index_metric(
     collection: &pandion_catalog::Collection,
     field: &FieldSchema,
 ) -> Result<MetricType> {
-    let index = collection.indexes.get(&field.id).ok_or_else(|| {
+    let index = collection.indexes_of(field.id).next().ok_or_else(|| {
         Error::not_found(Subject::Index, "index not found").with("collection", &collection.name)
     })?;
     Ok(index.metric.unwrap_or_else(|| MetricType::default_for(field.data_type)))
 }
 
-fn filter(
+pub(super) fn filter(
     schema: &CollectionSchema,
     text: &str,
     templates: &HashMap<String, schema::TemplateValue>,
@@ -213,7 +157,7 @@ fn search_data(params: &SearchParams, hits: &[Vec<SearchHit>]) -> SearchResultDa
 }
 
 /// Success, with what the answer cost under the keys that clients know and under our own.
-fn with_cost(cost: &QueryCost) -> Status {
+pub(super) fn with_cost(cost: &QueryCost) -> Status {
     let looked_up = cost.io.cache_hits + cost.io.cache_misses;
     #[expect(clippy::cast_precision_loss, reason = "a ratio to show")]
     let hit_ratio = if looked_up == 0 { 0.0 } else { cost.io.cache_hits as f64 / looked_up as f64 };
