@@ -47,6 +47,7 @@ pub struct QueryEngine {
 }
 
 /// What [`QueryEngine::nearest`] looks for.
+#[derive(Clone, Copy)]
 pub(crate) struct Nearest<'a> {
     /// The vector field that is searched.
     pub(crate) field: &'a FieldSchema,
@@ -58,6 +59,9 @@ pub(crate) struct Nearest<'a> {
     pub(crate) range: Option<ScoreRange>,
     /// Only rows that match count.
     pub(crate) filter: Option<&'a Filter>,
+    /// For each query the hit that its rows have to come after in the order of the answer, or
+    /// `None`. Missing entries count as `None`.
+    pub(crate) after: &'a [Option<SearchHit>],
 }
 
 impl QueryEngine {
@@ -199,12 +203,15 @@ impl QueryEngine {
     ) -> Result<Vec<Vec<Hit>>> {
         let (answer, receive) = tokio::sync::oneshot::channel();
         let (k, range, queries) = (asked.k, asked.range, Arc::clone(queries));
+        let hit = |hit: &SearchHit| Hit { key: hit.row.get(), score: hit.score };
+        let after: Vec<Option<Hit>> =
+            asked.after.iter().map(|after| after.as_ref().map(hit)).collect();
         let abandoned = Abandoned(Arc::new(AtomicBool::new(false)));
         let cancelled = Arc::clone(&abandoned.0);
         self.pool.spawn(move || {
             let parts: Vec<SearchPart<'_>> = parts.iter().map(Part::borrow).collect();
-            let request =
-                IndexRequest { queries: &queries, k, range, cancelled: Some(cancelled.as_ref()) };
+            let cancelled = Some(cancelled.as_ref());
+            let request = IndexRequest { queries: &queries, k, range, after: &after, cancelled };
             // Nobody waits any more when the query was dropped; the answer may go then.
             drop(answer.send(search_parallel(&parts, &request)));
         });

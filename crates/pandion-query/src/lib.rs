@@ -7,11 +7,16 @@
 //! Nothing here knows a network protocol, changes a catalogue or writes to a source.
 #![warn(missing_docs)]
 
+mod by_key;
 mod cache;
 mod compile;
 mod engine;
 mod filter;
+mod group;
+mod order;
 mod prune;
+mod rank;
+mod refine;
 mod request;
 mod row_test;
 mod rows;
@@ -19,13 +24,17 @@ mod scan;
 mod search;
 mod snapshot;
 mod take;
+mod value_path;
 mod vectors;
 
 pub use cache::CacheUsage;
 pub use engine::{EngineOptions, QueryEngine};
+pub use group::{GroupKey, Grouping};
+pub use order::OrderKey;
+pub use rank::{Boost, Boosts, Combine, Decay, DecayCurve, RandomScore, Ranker, ScoreOperator};
 pub use request::{
-    OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
-    SearchResult,
+    HybridRequest, OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, Refinement,
+    SearchHit, SearchRequest, SearchResult, VectorSearch,
 };
 pub use snapshot::Snapshot;
 pub use vectors::VectorCache;
