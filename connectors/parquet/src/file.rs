@@ -115,6 +115,18 @@ impl ParquetFile {
         }
     }
 
+    /// Bytes of a field's values in a row group before compression, as the footer says.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the file lacks the column; `Internal` for a row group that it has not.
+    pub fn uncompressed_bytes(&self, field: &FieldSchema, row_group: usize) -> Result<u64> {
+        let root = self.column(field)?.root;
+        let schema = self.metadata().file_metadata().schema_descr();
+        let columns = self.row_group(row_group)?.columns().iter().enumerate();
+        let of_field = columns.filter(|(leaf, _)| schema.get_column_root_idx(*leaf) == root);
+        Ok(of_field.map(|(_, column)| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum())
+    }
+
     pub(crate) fn uri(&self) -> &str {
         &self.inner.object.identity.uri
     }

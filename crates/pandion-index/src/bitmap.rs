@@ -22,6 +22,17 @@ impl Bitmap {
         bitmap
     }
 
+    /// `len` rows, those in the set whose bits are 1 in `words`; bits at and above `len` are ignored.
+    /// `None` when there are not as many words as it takes.
+    #[must_use]
+    pub fn from_words(words: Vec<u64>, len: usize) -> Option<Self> {
+        (words.len() == len.div_ceil(64)).then(|| {
+            let mut bitmap = Self { words, len };
+            bitmap.clear_tail();
+            bitmap
+        })
+    }
+
     /// Number of rows that the bitmap speaks of.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -77,6 +88,51 @@ impl Bitmap {
         for (at, word) in self.words.iter_mut().enumerate() {
             *word &= other.words.get(at).copied().unwrap_or(0);
         }
+    }
+
+    /// Adds the rows of the other set.
+    ///
+    /// # Panics
+    /// In debug builds, when the lengths differ.
+    pub fn unite(&mut self, other: &Self) {
+        debug_assert_eq!(self.len, other.len, "bitmaps of different lengths");
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word |= other;
+        }
+        self.clear_tail();
+    }
+
+    /// Takes out the rows of the other set.
+    ///
+    /// # Panics
+    /// In debug builds, when the lengths differ.
+    pub fn subtract(&mut self, other: &Self) {
+        debug_assert_eq!(self.len, other.len, "bitmaps of different lengths");
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word &= !other;
+        }
+    }
+
+    /// Puts every row that is in the set out of it, and every other in.
+    pub fn invert(&mut self) {
+        self.words.iter_mut().for_each(|word| *word = !*word);
+        self.clear_tail();
+    }
+
+    /// Replaces the rows from `64 * first_word` on by the bits of `words`; what lies beyond the end
+    /// is ignored.
+    pub fn write_words(&mut self, first_word: usize, words: impl IntoIterator<Item = u64>) {
+        let rest = self.words.get_mut(first_word..).unwrap_or_default();
+        for (word, new) in rest.iter_mut().zip(words) {
+            *word = new;
+        }
+        self.clear_tail();
+    }
+
+    /// Whether no row is in the set.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
     }
 
     /// The rows `start..start + len` as a bitmap of their own; rows beyond the end are not in it.
@@ -138,6 +194,28 @@ mod tests {
             assert_eq!(rows, expected, "{start}+{len}");
             assert_eq!(part.count(), expected.len());
         }
+    }
+
+    #[test]
+    fn set_algebra_keeps_to_the_length() {
+        let of = |rows: &[usize]| {
+            let mut bitmap = Bitmap::empty(70);
+            rows.iter().for_each(|&row| bitmap.insert(row));
+            bitmap
+        };
+        let rows = |bitmap: &Bitmap| bitmap.iter().collect::<Vec<_>>();
+        let mut bitmap = of(&[0, 64, 69]);
+        bitmap.unite(&of(&[1, 64]));
+        assert_eq!(rows(&bitmap), [0, 1, 64, 69]);
+        bitmap.subtract(&of(&[0, 69]));
+        assert_eq!(rows(&bitmap), [1, 64]);
+        bitmap.invert();
+        assert_eq!(bitmap.count(), 68);
+        bitmap.write_words(1, [u64::MAX, 7]);
+        assert_eq!(bitmap.count(), 63 + 6);
+        assert!(!bitmap.is_clear() && Bitmap::empty(70).is_clear());
+        assert_eq!(Bitmap::from_words(vec![u64::MAX; 2], 70), Some(Bitmap::full(70)));
+        assert_eq!(Bitmap::from_words(vec![0; 3], 70), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing here decodes a wire format; the vectors arrive as bytes, one slice each.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytemuck::{AnyBitPattern, Pod};
 use half::{bf16, f16};
@@ -14,9 +15,9 @@ use crate::kernels::{Kernels, query_stride};
 use crate::{VectorBlock, VectorBlockBuilder};
 
 /// Query vectors of one type, as received.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct QueryBatch {
-    vectors: VectorBlock,
+    vectors: Arc<VectorBlock>,
 }
 
 impl QueryBatch {
@@ -33,7 +34,7 @@ impl QueryBatch {
         }
         let mut builder = VectorBlockBuilder::new(vector_type, vectors.len())?;
         vectors.iter().try_for_each(|vector| builder.push_raw(vector.as_ref()))?;
-        Ok(Self { vectors: builder.finish()? })
+        Ok(Self { vectors: Arc::new(builder.finish()?) })
     }
 
     /// Element and dimension.

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float32Type;
 use pandion_index::QueryBatch;
-use pandion_source::IoStats;
 use pandion_types::{Error, FieldId, FieldSchema, Result, RowId};
 
+use crate::counters::Counters;
 use crate::engine::QueryEngine;
 use crate::request::OutputColumn;
 use crate::snapshot::Snapshot;
-use crate::take::take;
 
 /// Keys that an error names, at most.
 const NAMED_KEYS_MAX: usize = 10;
@@ -30,8 +29,8 @@ impl QueryEngine {
         keys: &[i64],
     ) -> Result<QueryBatch> {
         let rows = rows(snapshot, keys)?;
-        let stats = Arc::new(IoStats::default());
-        let columns = take(snapshot, &[field], &rows, &stats).await?;
+        let counters = Arc::new(Counters::default());
+        let columns = self.take(snapshot, &[field], rows, &counters).await?;
         let column = columns
             .into_iter()
             .next()

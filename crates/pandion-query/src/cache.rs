@@ -85,6 +85,14 @@ impl<K: Clone + Eq + Hash, V: Weigh + ?Sized> ByteCache<K, V> {
         Some(value)
     }
 
+    /// Keeps a value that was made elsewhere, unless one is there or being made.
+    pub(crate) fn insert(&self, key: &K, value: Arc<V>) {
+        let slot = self.slot(key);
+        if slot.set(Arc::clone(&value)).is_ok() {
+            self.settle(key, &slot, &value);
+        }
+    }
+
     /// Forgets the values whose keys `keep` refuses. Those being made are not forgotten.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&K) -> bool) {
         let mut state = self.lock();

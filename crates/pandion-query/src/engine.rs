@@ -1,49 +1,88 @@
 //! The threads and caches behind every request, and the search for the nearest rows.
 
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::TryStreamExt;
-use pandion_filter::Filter;
-use pandion_index::{
-    Bitmap, Hit, PreparedQueries, QueryBatch, ScoreRange, SearchPart,
-    SearchRequest as IndexRequest, TopK, VectorBlock, search_parallel,
+use arrow::array::RecordBatch;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{
+    ExecutionPlan, ExecutionPlanProperties as _, SendableRecordBatchStream,
 };
-use pandion_types::{Error, FieldSchema, MetricType, Result, RowId};
-use tokio_util::task::AbortOnDropHandle;
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use pandion_filter::Filter;
+use pandion_index::scalar::ScalarIndex;
+use pandion_index::{QueryBatch, ScoreRange};
+use pandion_types::{Error, FieldId, FieldSchema, MetricType, Result, RowId};
 
-use crate::filter::CompiledFilter;
-use crate::request::SearchHit;
-use crate::scan::{Counters, Matches, matches};
+use crate::cache::ByteCache;
+use crate::columns_cache::ColumnCache;
+use crate::counters::Counters;
+use crate::filter::FilterPlan;
+use crate::plan::{
+    FilterBitmapExec, PlanTransport, RowIdsExec, RowTakeExec, Target, TopKMergeExec,
+    VectorTopKExec, hits_of, inbound, matches_of,
+};
+use crate::request::{OutputColumn, QueryOptions, SearchHit};
+use crate::scan::{FileMatches, Matches, MatchesKey, Scan};
 use crate::snapshot::Snapshot;
-use crate::vectors::{VectorCache, VectorKey};
-
-/// Vectors that are searched in one go while others are still being read: large enough to keep
-/// every thread busy, small enough that a collection larger than memory passes through.
-const WAVE_BYTES: usize = 256 << 20;
+use crate::vectors::VectorCache;
 
 /// How much of the machine the engine may use.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Threads that compare vectors.
+    /// Threads that compare vectors, and threads that read and evaluate filters.
     pub threads: usize,
     /// Bytes of decoded vectors that are kept.
     pub vector_cache_bytes: usize,
+    /// Bytes of decoded columns of filters that are kept.
+    pub column_cache_bytes: usize,
+    /// Bytes of matching rows of filters that are kept.
+    pub matches_cache_bytes: usize,
+    /// Parts that the files of a snapshot are divided into. One is best in one process, where the
+    /// parts share the threads anyway.
+    pub partitions: usize,
+    /// What becomes of plans before they are executed; `None` for nothing.
+    pub transport: Option<Arc<dyn PlanTransport>>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, vector_cache_bytes: 4 << 30 }
+        Self {
+            threads,
+            vector_cache_bytes: 4 << 30,
+            column_cache_bytes: 1 << 30,
+            matches_cache_bytes: 256 << 20,
+            partitions: 1,
+            transport: None,
+        }
     }
 }
 
-/// Answers requests over snapshots. Cheap to share; holds the caches and the threads.
-#[derive(Debug)]
+/// Answers requests over snapshots. Cheap to clone; holds the caches and the threads.
+#[derive(Clone)]
 pub struct QueryEngine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     vectors: VectorCache,
-    pool: Arc<rayon::ThreadPool>,
+    columns: ColumnCache,
+    matches: ByteCache<MatchesKey, FileMatches>,
+    pool: rayon::ThreadPool,
     in_flight: usize,
+    partitions: usize,
+    transport: Option<Arc<dyn PlanTransport>>,
+    context: Arc<TaskContext>,
+}
+
+impl fmt::Debug for QueryEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryEngine")
+            .field("partitions", &self.shared.partitions)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What [`QueryEngine::nearest`] looks for.
@@ -62,6 +101,7 @@ pub(crate) struct Nearest<'a> {
     /// For each query the hit that its rows have to come after in the order of the answer, or
     /// `None`. Missing entries count as `None`.
     pub(crate) after: &'a [Option<SearchHit>],
+    pub(crate) options: QueryOptions,
 }
 
 impl QueryEngine {
@@ -79,205 +119,233 @@ impl QueryEngine {
             .map_err(|error| {
                 Error::unavailable("the search threads could not be started").caused_by(error)
             })?;
-        Ok(Self {
+        let shared = Shared {
             vectors: VectorCache::new(options.vector_cache_bytes),
-            pool: Arc::new(pool),
+            columns: ColumnCache::new(options.column_cache_bytes),
+            matches: ByteCache::new(options.matches_cache_bytes),
+            pool,
             in_flight: options.threads.max(1) * 2,
-        })
+            partitions: options.partitions.max(1),
+            transport: options.transport.clone(),
+            context: Arc::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(crate) fn pool(&self) -> &rayon::ThreadPool {
+        &self.shared.pool
     }
 
     /// Row groups that one query works on at a time.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
+        self.shared.in_flight
     }
 
     /// The cache of decoded vectors.
     #[must_use]
     pub fn vectors(&self) -> &VectorCache {
-        &self.vectors
+        &self.shared.vectors
     }
 
-    /// Reads the vectors of one column of one row group, through the cache.
+    pub(crate) fn columns_cache(&self) -> &ColumnCache {
+        &self.shared.columns
+    }
+
+    pub(crate) fn matches_cache(&self) -> &ByteCache<MatchesKey, FileMatches> {
+        &self.shared.matches
+    }
+
+    /// The scalar indexes of a file that are on one of `fields`.
+    pub(crate) async fn indexes(
+        &self,
+        _snapshot: &Snapshot,
+        _file: usize,
+        _fields: &[FieldSchema],
+    ) -> Result<Vec<Arc<dyn ScalarIndex>>> {
+        Ok(Vec::new())
+    }
+
+    /// The leaf of a plan over all files of a snapshot.
     ///
     /// # Errors
-    /// Those of the file and the store; `Corrupt` that names row and column when a vector has a wrong
-    /// length or a null component.
-    pub async fn load_vectors(
+    /// Those of compiling the filter.
+    pub(crate) fn filter_plan(
         &self,
         snapshot: &Arc<Snapshot>,
-        file: usize,
-        row_group: usize,
-        field: &FieldSchema,
-        stats: &Arc<pandion_source::IoStats>,
-    ) -> Result<Arc<VectorBlock>> {
-        let key = vector_key(snapshot, file, row_group, field)?;
-        let (snapshot, field, stats_of_load) =
-            (Arc::clone(snapshot), field.clone(), Arc::clone(stats));
-        // A task of its own, so that decoding several row groups uses several threads.
-        let load = move || async move {
-            let task = tokio::spawn(async move {
-                let (_, file) = snapshot.file(file)?;
-                file.read_vectors(&field, row_group, &stats_of_load).await
-            });
-            AbortOnDropHandle::new(task).await.map_err(|error| {
-                Error::internal("a task that read vectors ended abnormally").caused_by(error)
-            })?
+        filter: Option<&Filter>,
+        options: QueryOptions,
+        counters: &Arc<Counters>,
+    ) -> Result<Arc<FilterBitmapExec>> {
+        let filter = match filter.filter(|filter| !filter.is_match_all()) {
+            Some(filter) => {
+                let plan = FilterPlan::new(filter.clone(), snapshot.schema(), seed())?;
+                Some(Arc::new(plan))
+            }
+            None => None,
         };
-        self.vectors.get_or_load(&key, stats, load).await
+        let files = snapshot.manifest().files.len();
+        let per_partition = files.div_ceil(self.shared.partitions).max(1);
+        let starts = (0..files.max(1)).step_by(per_partition);
+        let partitions = starts.map(|start| (start..files.min(start + per_partition)).collect());
+        let scan =
+            Scan::new(self.clone(), Arc::clone(snapshot), filter, options, Arc::clone(counters));
+        Ok(Arc::new(FilterBitmapExec::new(Arc::new(scan), partitions.collect())))
     }
 
-    /// The `k` nearest rows to each query vector, nearest first; equal scores by ascending row id.
-    /// Every live matching row is compared exactly.
+    fn transported(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        match &self.shared.transport {
+            Some(transport) => transport.transport(plan, self),
+            None => Ok(plan),
+        }
+    }
+
+    /// Executes a plan of one partition after its transport.
+    ///
+    /// # Errors
+    /// Those of the nodes, and of the transport.
+    pub(crate) fn execute(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<SendableRecordBatchStream> {
+        let plan = self.transported(plan)?;
+        plan.execute(0, Arc::clone(&self.shared.context)).map_err(inbound)
+    }
+
+    /// The one batch that a plan gives.
+    pub(crate) async fn execute_one(&self, plan: Arc<dyn ExecutionPlan>) -> Result<RecordBatch> {
+        let schema = plan.schema();
+        let batches: Vec<RecordBatch> = self.execute(plan)?.try_collect().await.map_err(inbound)?;
+        match <[RecordBatch; 1]>::try_from(batches) {
+            Ok([batch]) => Ok(batch),
+            Err(batches) => arrow::compute::concat_batches(&schema, &batches)
+                .map_err(|error| Error::internal("joining batches failed").caused_by(error)),
+        }
+    }
+
+    /// The matching rows, row group by row group, in ascending order.
+    ///
+    /// # Errors
+    /// Those of compiling the filter; the stream gives those of the files and the store.
+    pub(crate) fn matches(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        filter: Option<&Filter>,
+        options: QueryOptions,
+        counters: &Arc<Counters>,
+    ) -> Result<impl Stream<Item = Result<Matches>> + Send + 'static> {
+        let plan = self.transported(self.filter_plan(snapshot, filter, options, counters)?)?;
+        let context = Arc::clone(&self.shared.context);
+        // Partitions are in ascending order, so they are read one after the other.
+        let batches = stream::iter(0..plan.output_partitioning().partition_count())
+            .map(move |partition| plan.execute(partition, Arc::clone(&context)))
+            .try_flatten();
+        Ok(matches_stream(batches))
+    }
+
+    /// The plan that finds the `k` nearest rows to each query vector, nearest first; equal scores
+    /// by ascending row id. Every live matching row is compared exactly.
+    ///
+    /// # Errors
+    /// Those of compiling the filter.
+    pub(crate) fn nearest_plan(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        asked: &Nearest<'_>,
+        counters: &Arc<Counters>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let filter = self.filter_plan(snapshot, asked.filter, asked.options, counters)?;
+        let target = Target {
+            field: asked.field.clone(),
+            queries: Arc::new(asked.queries.clone()),
+            metric: asked.metric,
+            k: asked.k,
+            range: asked.range,
+            after: asked.after.to_vec(),
+        };
+        let nearest = VectorTopKExec::new(
+            filter,
+            self.clone(),
+            Arc::clone(snapshot),
+            Arc::new(target),
+            Arc::clone(counters),
+        );
+        let queries = asked.queries.len();
+        Ok(Arc::new(TopKMergeExec::new(Arc::new(nearest), asked.metric, asked.k, queries)))
+    }
+
+    /// The rows that [`Self::nearest_plan`] finds.
     ///
     /// Dropping the future stops the work.
+    ///
+    /// # Errors
+    /// Those of the request, the files and the store.
     pub(crate) async fn nearest(
         &self,
         snapshot: &Arc<Snapshot>,
         asked: &Nearest<'_>,
         counters: &Arc<Counters>,
     ) -> Result<Vec<Vec<SearchHit>>> {
-        let filter = compile(asked.filter, snapshot)?;
-        let queries = Arc::new(asked.queries.prepare(asked.metric)?);
-        let mut parts = std::pin::pin!(
-            matches(snapshot, filter.as_ref(), counters, self.in_flight)
-                .map_ok(|found| self.part(snapshot, asked.field, found, counters))
-                .try_buffer_unordered(self.in_flight)
-        );
-        let mut best = vec![TopK::new(asked.metric, asked.k, asked.range); asked.queries.len()];
-        let mut wave = Vec::new();
-        let mut wave_bytes = 0;
-        loop {
-            let part = parts.try_next().await?;
-            let ended = part.is_none();
-            if let Some(part) = part {
-                wave_bytes += part.block.memory_bytes();
-                wave.push(part);
-            }
-            if !wave.is_empty() && (ended || wave_bytes >= WAVE_BYTES) {
-                let wave = std::mem::take(&mut wave);
-                let found = self.compare(wave, &queries, asked, counters).await?;
-                for (best, found) in best.iter_mut().zip(found) {
-                    found.iter().for_each(|hit| best.push(hit.key, hit.score));
-                }
-                wave_bytes = 0;
-            }
-            if ended {
-                break;
-            }
-        }
-        best.into_iter()
-            .map(|hits| hits.into_sorted().into_iter().map(search_hit).collect())
-            .collect()
+        let plan = self.nearest_plan(snapshot, asked, counters)?;
+        let batch = self.execute_one(plan).await?;
+        let mut hits = vec![Vec::new(); asked.queries.len()];
+        hits_of(&batch, &mut hits)?;
+        Ok(hits)
     }
 
-    async fn part(
+    /// The values of `fields` for `rows`, in the order of `rows`, which may repeat.
+    ///
+    /// # Errors
+    /// Those of the files and the store.
+    pub(crate) async fn take(
         &self,
         snapshot: &Arc<Snapshot>,
-        field: &FieldSchema,
-        found: Matches,
+        fields: &[FieldId],
+        rows: Vec<RowId>,
         counters: &Arc<Counters>,
-    ) -> Result<Part> {
-        let Matches { unit, rows } = found;
-        let block =
-            self.load_vectors(snapshot, unit.file, unit.row_group, field, &counters.io).await?;
-        let (entry, _) = snapshot.file(unit.file)?;
-        if block.rows() != unit.rows {
-            return Err(Error::corrupt(format!(
-                "column {} has {} rows where the footer says {}",
-                field.name,
-                block.rows(),
-                unit.rows
-            ))
-            .with("file", &entry.identity.uri));
-        }
-        Ok(Part { block, base: RowId::new(entry.id, unit.first_row).get(), allowed: rows })
-    }
-
-    /// Compares the vectors of `parts` on the search threads. Dropping the future stops them soon.
-    async fn compare(
-        &self,
-        parts: Vec<Part>,
-        queries: &Arc<PreparedQueries>,
-        asked: &Nearest<'_>,
-        counters: &Counters,
-    ) -> Result<Vec<Vec<Hit>>> {
-        let (answer, receive) = tokio::sync::oneshot::channel();
-        let (k, range, queries) = (asked.k, asked.range, Arc::clone(queries));
-        let hit = |hit: &SearchHit| Hit { key: hit.row.get(), score: hit.score };
-        let after: Vec<Option<Hit>> =
-            asked.after.iter().map(|after| after.as_ref().map(hit)).collect();
-        let abandoned = Abandoned(Arc::new(AtomicBool::new(false)));
-        let cancelled = Arc::clone(&abandoned.0);
-        self.pool.spawn(move || {
-            let parts: Vec<SearchPart<'_>> = parts.iter().map(Part::borrow).collect();
-            let cancelled = Some(cancelled.as_ref());
-            let request = IndexRequest { queries: &queries, k, range, after: &after, cancelled };
-            // Nobody waits any more when the query was dropped; the answer may go then.
-            drop(answer.send(search_parallel(&parts, &request)));
-        });
-        let outcome = receive.await.map_err(|error| {
-            Error::internal("a search thread ended abnormally").caused_by(error)
-        })??;
-        drop(abandoned);
-        counters.distances.fetch_add(outcome.counters.distances, Ordering::Relaxed);
-        Ok(outcome.hits)
+    ) -> Result<Vec<OutputColumn>> {
+        let fields = resolve(snapshot, fields)?;
+        let rows = Arc::new(RowIdsExec::new(rows));
+        let plan =
+            RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(counters));
+        let batch = self.execute_one(Arc::new(plan?)).await?;
+        Ok(output_columns(fields, &batch))
     }
 }
 
-/// The vectors of one row group that are searched.
-struct Part {
-    block: Arc<VectorBlock>,
-    /// Row id of the block's first row.
-    base: i64,
-    /// The rows that match; `None` for all.
-    allowed: Option<Bitmap>,
+/// What a request's `random_sample` draws from; the same for all parts of one request.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
-impl Part {
-    fn borrow(&self) -> SearchPart<'_> {
-        SearchPart { block: &self.block, base: self.base, allowed: self.allowed.as_ref() }
-    }
+/// The matches in the batches of a [`FilterBitmapExec`].
+fn matches_stream(
+    batches: impl Stream<Item = datafusion::common::Result<RecordBatch>> + Send + 'static,
+) -> impl Stream<Item = Result<Matches>> + Send + 'static {
+    batches
+        .map(|batch| {
+            let found = batch.map_err(inbound).and_then(|batch| matches_of(&batch));
+            let found: Vec<Result<Matches>> = match found {
+                Ok(found) => found.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            stream::iter(found)
+        })
+        .flatten()
 }
 
-/// Tells the search threads, when dropped, that nobody waits for them.
-struct Abandoned(Arc<AtomicBool>);
-
-impl Drop for Abandoned {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+/// The fields with these ids.
+pub(crate) fn resolve(snapshot: &Snapshot, fields: &[FieldId]) -> Result<Vec<FieldSchema>> {
+    let fields = fields.iter().map(|&id| {
+        let field = snapshot.schema().field_by_id(id);
+        field.cloned().ok_or_else(|| Error::internal(format!("no field with id {id}")))
+    });
+    fields.collect()
 }
 
-pub(crate) fn compile(
-    filter: Option<&Filter>,
-    snapshot: &Snapshot,
-) -> Result<Option<Arc<CompiledFilter>>> {
-    filter
-        .filter(|filter| !filter.is_match_all())
-        .map(|filter| CompiledFilter::new(filter, snapshot.schema()).map(Arc::new))
-        .transpose()
-}
-
-fn vector_key(
-    snapshot: &Snapshot,
-    file: usize,
-    row_group: usize,
-    field: &FieldSchema,
-) -> Result<VectorKey> {
-    let (entry, _) = snapshot.file(file)?;
-    let vector_type = field
-        .vector_type()
-        .ok_or_else(|| Error::internal(format!("field {} has no dimension", field.name)))?;
-    Ok(VectorKey {
-        identity: entry.identity.clone(),
-        column: field.external_field.clone().unwrap_or_default(),
-        vector_type,
-        row_group,
-    })
-}
-
-fn search_hit(hit: Hit) -> Result<SearchHit> {
-    let row = RowId::from_i64(hit.key)
-        .ok_or_else(|| Error::internal(format!("{} is no row id", hit.key)))?;
-    Ok(SearchHit { row, score: hit.score })
+/// The last columns of a batch, one for each field.
+pub(crate) fn output_columns(fields: Vec<FieldSchema>, batch: &RecordBatch) -> Vec<OutputColumn> {
+    let first = batch.num_columns().saturating_sub(fields.len());
+    let columns = batch.columns().iter().skip(first);
+    let columns = fields.into_iter().zip(columns);
+    columns.map(|(field, values)| OutputColumn { field, values: Arc::clone(values) }).collect()
 }

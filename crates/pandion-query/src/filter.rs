@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{
+    ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
-use pandion_filter::{Filter, PkConstraint};
-use pandion_index::Bitmap;
+use pandion_filter::{Filter, PkConstraint, Predicate};
 use pandion_manifest::DataFile;
 use pandion_source::columns;
 use pandion_types::{
-    CollectionSchema, Error, FieldSchema, FileId, Result, RowId, Subject, VIRTUAL_PK_NAME,
+    CollectionSchema, Error, FieldSchema, Result, RowId, Subject, VIRTUAL_PK_NAME,
 };
 
 use crate::compile::{self, Columns};
@@ -105,47 +106,127 @@ impl CompiledFilter {
         })
     }
 
-    /// Evaluates the filter on decoded rows and adds those that match to `matching`.
+    /// Evaluates the filter on `rows` decoded rows.
     ///
-    /// `batch` holds the columns of [`Self::fields`], or is `None` when there are none; `at` says
-    /// where in the row group each row stands.
-    pub(crate) fn evaluate(
+    /// `columns` are those of [`Self::fields`]; `keys` gives the primary keys of the rows, and is
+    /// called only when the filter reads them.
+    pub(crate) fn test(
         &self,
-        batch: Option<&RecordBatch>,
-        file: FileId,
-        first_row: u32,
-        at: &[usize],
-        matching: &mut Bitmap,
-    ) -> Result<()> {
-        let mut arrays: Vec<ArrayRef> =
-            batch.map(|batch| batch.columns().to_vec()).unwrap_or_default();
+        mut columns: Vec<ArrayRef>,
+        rows: usize,
+        keys: impl FnOnce() -> Int64Array,
+    ) -> Result<BooleanArray> {
         if self.uses_key {
-            let first = RowId::new(file, first_row).get();
-            let keys = at.iter().map(|&row| first + i64::try_from(row).unwrap_or(i64::MAX - first));
-            arrays.push(Arc::new(Int64Array::from_iter_values(keys)));
+            columns.push(Arc::new(keys()));
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(at.len()));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.columns), arrays, &options)
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.columns), columns, &options)
             .map_err(|error| {
                 Error::internal("the columns of the filter do not fit together").caused_by(error)
             })?;
         let values = self
             .predicate
             .evaluate(&batch)
-            .and_then(|values| values.into_array(at.len()))
+            .and_then(|values| values.into_array(rows))
             .map_err(failed)?;
-        let values = values
-            .as_any()
-            .downcast_ref::<BooleanArray>()
-            .ok_or_else(|| Error::internal("a filter gave something other than booleans"))?;
-        for (row, &at) in at.iter().enumerate() {
-            // Unknown is not a match.
-            if values.is_valid(row) && values.value(row) {
-                matching.insert(at);
-            }
-        }
-        Ok(())
+        values
+            .as_boolean_opt()
+            .cloned()
+            .ok_or_else(|| Error::internal("a filter gave something other than booleans"))
     }
+}
+
+/// A filter of one request, with what of it is left when indexes have answered some of its terms.
+#[derive(Debug)]
+pub(crate) struct FilterPlan {
+    filter: Filter,
+    /// The filter in its normalised form.
+    text: String,
+    /// What `random_sample` draws from.
+    seed: u64,
+    schema: Arc<CollectionSchema>,
+    whole: Arc<CompiledFilter>,
+    /// Names the filter and the columns that it reads, across collections; `None` when its answer
+    /// depends on more than the values of a file.
+    digest: Option<FilterDigest>,
+    /// What is left when these conjuncts are answered.
+    residuals: Mutex<HashMap<Vec<bool>, Option<Arc<CompiledFilter>>>>,
+}
+
+/// See [`FilterPlan::digest`].
+pub(crate) type FilterDigest = [u8; 32];
+
+impl FilterPlan {
+    /// Compiles a filter.
+    ///
+    /// # Errors
+    /// As [`CompiledFilter::new`].
+    pub(crate) fn new(filter: Filter, schema: &Arc<CollectionSchema>, seed: u64) -> Result<Self> {
+        let whole = Arc::new(CompiledFilter::new(&filter, schema)?);
+        let text = filter.to_string();
+        let random = |term: &Predicate| matches!(term, Predicate::RandomSample { .. });
+        let cacheable = !whole.uses_key && !filter.predicate.conjuncts().iter().any(random);
+        let digest = cacheable.then(|| digest(&text, &whole.fields));
+        let schema = Arc::clone(schema);
+        Ok(Self { filter, text, seed, schema, whole, digest, residuals: Mutex::default() })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(crate) fn digest(&self) -> Option<FilterDigest> {
+        self.digest
+    }
+
+    pub(crate) fn whole(&self) -> &Arc<CompiledFilter> {
+        &self.whole
+    }
+
+    /// The terms that all have to hold.
+    pub(crate) fn conjuncts(&self) -> &[Predicate] {
+        self.filter.predicate.conjuncts()
+    }
+
+    /// What is left to test when the conjuncts marked are answered; `None` when nothing is.
+    pub(crate) fn residual(&self, answered: &[bool]) -> Result<Option<Arc<CompiledFilter>>> {
+        if !answered.contains(&true) {
+            return Ok(Some(Arc::clone(&self.whole)));
+        }
+        let mut residuals = self.residuals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(residual) = residuals.get(answered) {
+            return Ok(residual.clone());
+        }
+        let left = self.conjuncts().iter().zip(answered).filter(|(_, answered)| !**answered);
+        let left: Vec<Predicate> = left.map(|(conjunct, _)| conjunct.clone()).collect();
+        let residual = if left.is_empty() {
+            None
+        } else {
+            let filter = Filter { predicate: Predicate::and(left) };
+            Some(Arc::new(CompiledFilter::new(&filter, &self.schema)?))
+        };
+        residuals.insert(answered.to_vec(), residual.clone());
+        Ok(residual)
+    }
+}
+
+fn digest(text: &str, fields: &[FieldSchema]) -> FilterDigest {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |part: &str| {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    };
+    add(text);
+    for field in fields {
+        add(&field.name);
+        add(field.external_field.as_deref().unwrap_or(&field.name));
+        add(&format!("{:?} {:?}", field.data_type, field.element_type));
+    }
+    *hasher.finalize().as_bytes()
 }
 
 fn failed(error: DataFusionError) -> Error {

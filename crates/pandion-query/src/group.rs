@@ -10,11 +10,11 @@ use arrow::row::{RowConverter, SortField};
 use pandion_index::QueryBatch;
 use pandion_types::{DataType, Error, FieldId, FieldSchema, Result, RowId};
 
+use crate::counters::Counters;
 use crate::engine::{Nearest, QueryEngine};
 use crate::request::{OutputColumn, SearchHit};
-use crate::scan::Counters;
 use crate::snapshot::Snapshot;
-use crate::value_path::{JsonCast, ValuePath, cast, json_values, take_repeating};
+use crate::value_path::{JsonCast, ValuePath, cast, json_values};
 
 /// Hits of all queries that are held at a time while groups are filled.
 const ROUND_HITS_MAX: usize = 1 << 20;
@@ -72,18 +72,6 @@ pub(crate) fn check_type(data_type: DataType) -> Result<()> {
     }
 }
 
-/// The columns of the group keys for rows, in the order of `rows`, which may repeat.
-pub(crate) async fn group_columns(
-    snapshot: &Arc<Snapshot>,
-    grouping: &Grouping,
-    rows: &[RowId],
-    counters: &Counters,
-) -> Result<Vec<OutputColumn>> {
-    let fields: Vec<FieldId> = grouping.keys.iter().map(|key| key.source.field).collect();
-    let columns = take_repeating(snapshot, &fields, rows, counters).await?;
-    grouping.keys.iter().zip(columns).map(|(key, column)| key_column(key, column)).collect()
-}
-
 fn key_column(key: &GroupKey, column: OutputColumn) -> Result<OutputColumn> {
     check_type(column.field.data_type)?;
     if column.field.data_type != DataType::Json {
@@ -99,24 +87,40 @@ fn key_column(key: &GroupKey, column: OutputColumn) -> Result<OutputColumn> {
     Ok(OutputColumn { field, values })
 }
 
-/// The group of each row. Equal bytes mean the same group, also between calls.
-pub(crate) async fn group_keys(
-    snapshot: &Arc<Snapshot>,
-    grouping: &Grouping,
-    rows: &[RowId],
-    counters: &Counters,
-) -> Result<Vec<Key>> {
-    let columns = group_columns(snapshot, grouping, rows, counters).await?;
-    let failed = |error| Error::internal("encoding group values failed").caused_by(error);
-    let fields =
-        columns.iter().map(|column| SortField::new(column.values.data_type().clone())).collect();
-    let values: Vec<_> = columns.into_iter().map(|column| column.values).collect();
-    let converter = RowConverter::new(fields).map_err(failed)?;
-    let encoded = converter.convert_columns(&values).map_err(failed)?;
-    Ok(encoded.iter().map(|row| row.as_ref().into()).collect())
-}
-
 impl QueryEngine {
+    /// The columns of the group keys for rows, in the order of `rows`, which may repeat.
+    pub(crate) async fn group_columns(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        grouping: &Grouping,
+        rows: &[RowId],
+        counters: &Arc<Counters>,
+    ) -> Result<Vec<OutputColumn>> {
+        let fields: Vec<FieldId> = grouping.keys.iter().map(|key| key.source.field).collect();
+        let columns = self.take_repeating(snapshot, &fields, rows, counters).await?;
+        grouping.keys.iter().zip(columns).map(|(key, column)| key_column(key, column)).collect()
+    }
+
+    /// The group of each row. Equal bytes mean the same group, also between calls.
+    pub(crate) async fn group_keys(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        grouping: &Grouping,
+        rows: &[RowId],
+        counters: &Arc<Counters>,
+    ) -> Result<Vec<Key>> {
+        let columns = self.group_columns(snapshot, grouping, rows, counters).await?;
+        let failed = |error| Error::internal("encoding group values failed").caused_by(error);
+        let fields = columns
+            .iter()
+            .map(|column| SortField::new(column.values.data_type().clone()))
+            .collect();
+        let values: Vec<_> = columns.into_iter().map(|column| column.values).collect();
+        let converter = RowConverter::new(fields).map_err(failed)?;
+        let encoded = converter.convert_columns(&values).map_err(failed)?;
+        Ok(encoded.iter().map(|row| row.as_ref().into()).collect())
+    }
+
     /// For each query its nearest groups, the one with the nearest hit first, each with its hits,
     /// nearest first. `asked.k` says how many groups.
     ///
@@ -148,7 +152,7 @@ impl QueryEngine {
                 let round = Nearest { queries: &queries, k, after: &after, ..*asked };
                 let hits = self.nearest(snapshot, &round, counters).await?;
                 let rows: Vec<RowId> = hits.iter().flatten().map(|hit| hit.row).collect();
-                let keys = group_keys(snapshot, grouping, &rows, counters).await?;
+                let keys = self.group_keys(snapshot, grouping, &rows, counters).await?;
                 let mut keys = keys.into_iter();
                 for (&at, hits) in chunk.iter().zip(hits) {
                     states[at].add(&hits, &mut keys, k);

@@ -7,13 +7,19 @@
 //! Nothing here knows a network protocol, changes a catalogue or writes to a source.
 #![warn(missing_docs)]
 
+mod access;
 mod by_key;
 mod cache;
+mod columns_cache;
+mod compare;
 mod compile;
+mod counters;
 mod engine;
+mod evaluate;
 mod filter;
 mod group;
 mod order;
+pub mod plan;
 mod prune;
 mod rank;
 mod refine;
@@ -22,6 +28,7 @@ mod row_test;
 mod rows;
 mod scan;
 mod search;
+mod selection;
 mod snapshot;
 mod take;
 mod value_path;

@@ -8,10 +8,11 @@ use arrow::row::{RowConverter, SortField};
 use pandion_types::{DataType, Error, FieldId, Result, RowId};
 use serde_json::Value;
 
+use crate::counters::Counters;
+use crate::engine::QueryEngine;
 use crate::request::SearchHit;
-use crate::scan::Counters;
 use crate::snapshot::Snapshot;
-use crate::value_path::{ValuePath, json_values, take_repeating};
+use crate::value_path::{ValuePath, json_values};
 
 /// One key of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,41 +26,44 @@ pub struct OrderKey {
     pub nulls_first: bool,
 }
 
-/// Orders the units of each query (single hits, or groups of hits) by the values of their first
-/// hits. Units with equal values keep their order.
-pub(crate) async fn order(
-    snapshot: &Arc<Snapshot>,
-    keys: &[OrderKey],
-    queries: &mut [Vec<Vec<SearchHit>>],
-    counters: &Counters,
-) -> Result<()> {
-    let first = |unit: &Vec<SearchHit>| unit.first().map(|hit| hit.row);
-    let rows: Vec<RowId> = queries.iter().flatten().filter_map(first).collect();
-    let fields: Vec<FieldId> = keys.iter().map(|key| key.source.field).collect();
-    let columns = take_repeating(snapshot, &fields, &rows, counters).await?;
-    let mut sort_fields = Vec::with_capacity(keys.len());
-    let mut values = Vec::with_capacity(keys.len());
-    for (key, column) in keys.iter().zip(columns) {
-        let column = if column.field.data_type == DataType::Json {
-            json_keys(&json_values(&column.values, &key.source.path)?)
-        } else {
-            column.values
-        };
-        let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
-        sort_fields.push(SortField::new_with_options(column.data_type().clone(), options));
-        values.push(column);
+impl QueryEngine {
+    /// Orders the units of each query (single hits, or groups of hits) by the values of their first
+    /// hits. Units with equal values keep their order.
+    pub(crate) async fn order(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        keys: &[OrderKey],
+        queries: &mut [Vec<Vec<SearchHit>>],
+        counters: &Arc<Counters>,
+    ) -> Result<()> {
+        let first = |unit: &Vec<SearchHit>| unit.first().map(|hit| hit.row);
+        let rows: Vec<RowId> = queries.iter().flatten().filter_map(first).collect();
+        let fields: Vec<FieldId> = keys.iter().map(|key| key.source.field).collect();
+        let columns = self.take_repeating(snapshot, &fields, &rows, counters).await?;
+        let mut sort_fields = Vec::with_capacity(keys.len());
+        let mut values = Vec::with_capacity(keys.len());
+        for (key, column) in keys.iter().zip(columns) {
+            let column = if column.field.data_type == DataType::Json {
+                json_keys(&json_values(&column.values, &key.source.path)?)
+            } else {
+                column.values
+            };
+            let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
+            sort_fields.push(SortField::new_with_options(column.data_type().clone(), options));
+            values.push(column);
+        }
+        let failed = |error| Error::internal("encoding values to order by failed").caused_by(error);
+        let converter = RowConverter::new(sort_fields).map_err(failed)?;
+        let encoded = converter.convert_columns(&values).map_err(failed)?;
+        let mut next = 0;
+        for units in queries {
+            let mut keyed: Vec<_> = (next..).zip(std::mem::take(units)).collect();
+            next += keyed.len();
+            keyed.sort_by_key(|(at, _)| encoded.row(*at));
+            *units = keyed.into_iter().map(|(_, unit)| unit).collect();
+        }
+        Ok(())
     }
-    let failed = |error| Error::internal("encoding values to order by failed").caused_by(error);
-    let converter = RowConverter::new(sort_fields).map_err(failed)?;
-    let encoded = converter.convert_columns(&values).map_err(failed)?;
-    let mut next = 0;
-    for units in queries {
-        let mut keyed: Vec<_> = (next..).zip(std::mem::take(units)).collect();
-        next += keyed.len();
-        keyed.sort_by_key(|(at, _)| encoded.row(*at));
-        *units = keyed.into_iter().map(|(_, unit)| unit).collect();
-    }
-    Ok(())
 }
 
 /// Bytes that compare as the values do.

@@ -10,14 +10,13 @@ use arrow::datatypes::{DataType as ArrowType, Float64Type, Int64Type};
 use pandion_filter::{FieldRef, Filter, Operand, Predicate, Value};
 use pandion_types::{DataType, Error, FieldId, MetricType, Result, RowId};
 
+use crate::counters::Counters;
 use crate::engine::QueryEngine;
-use crate::group::{Grouping, group_keys};
+use crate::group::Grouping;
 use crate::rank::{Boost, Boosts, Combine, RankedList, Ranker, boosted, fuse, regroup, sort};
 use crate::request::{QueryOptions, QueryRequest, SearchHit};
-use crate::scan::Counters;
 use crate::search::Units;
 use crate::snapshot::Snapshot;
-use crate::take::take;
 
 /// Rows that one evaluation of a boost's filter looks at, at most.
 const BOOST_ROWS_MAX: usize = 100_000;
@@ -31,7 +30,7 @@ impl QueryEngine {
         metric: MetricType,
         queries: &mut Units,
         options: QueryOptions,
-        counters: &Counters,
+        counters: &Arc<Counters>,
     ) -> Result<()> {
         let rows = distinct_rows(queries.iter().flatten().flatten());
         let mut gains: HashMap<RowId, f32> = HashMap::new();
@@ -63,7 +62,7 @@ impl QueryEngine {
         boost: &Boost,
         rows: &[RowId],
         options: QueryOptions,
-        counters: &Counters,
+        counters: &Arc<Counters>,
     ) -> Result<Vec<(RowId, f32)>> {
         let matching = match &boost.filter {
             Some(filter) => self.matching(snapshot, filter, rows, options).await?,
@@ -73,7 +72,7 @@ impl QueryEngine {
             return Ok(matching.into_iter().map(|row| (row, boost.weight)).collect());
         };
         let seeds = match random.field {
-            Some(field) => integers(snapshot, field, &matching, counters).await?,
+            Some(field) => self.integers(snapshot, field, &matching, counters).await?,
             None => matching.iter().map(|row| row.get()).collect(),
         };
         let gains = seeds.into_iter().map(|seed| random.of(seed) * boost.weight);
@@ -113,17 +112,17 @@ impl QueryEngine {
         ranker: &Ranker,
         lists: &[(MetricType, Units)],
         grouping: Option<(&Grouping, Combine)>,
-        counters: &Counters,
+        counters: &Arc<Counters>,
     ) -> Result<Units> {
         let queries = lists.first().map_or(0, |(_, units)| units.len());
         let all = lists.iter().flat_map(|(_, units)| units.iter().flatten().flatten());
         let rows = distinct_rows(all);
         let values = match ranker {
-            Ranker::Decay(decay) => numbers(snapshot, decay.field, &rows, counters).await?,
+            Ranker::Decay(decay) => self.numbers(snapshot, decay.field, &rows, counters).await?,
             Ranker::ReciprocalRank { .. } | Ranker::Weighted { .. } => HashMap::new(),
         };
         let keys = match grouping {
-            Some((grouping, _)) => group_keys(snapshot, grouping, &rows, counters).await?,
+            Some((grouping, _)) => self.group_keys(snapshot, grouping, &rows, counters).await?,
             None => Vec::new(),
         };
         let keys: HashMap<RowId, _> = rows.iter().copied().zip(keys).collect();
@@ -149,6 +148,46 @@ impl QueryEngine {
         });
         Ok(ranked.collect())
     }
+
+    /// The values of a numeric field, of those rows that have one.
+    async fn numbers(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        field: FieldId,
+        rows: &[RowId],
+        counters: &Arc<Counters>,
+    ) -> Result<HashMap<RowId, f64>> {
+        let columns = self.take(snapshot, &[field], rows.to_vec(), counters).await?;
+        let column = columns.first().ok_or_else(|| Error::internal("a taken column was lost"))?;
+        let failed = |error| {
+            Error::invalid_argument(format!("field {} is not numeric", column.field.name))
+                .caused_by(error)
+        };
+        let values = arrow::compute::cast(&column.values, &ArrowType::Float64).map_err(failed)?;
+        let values = values.as_primitive::<Float64Type>();
+        Ok(rows.iter().zip(values).filter_map(|(row, value)| Some((*row, value?))).collect())
+    }
+
+    /// The values of an Int64 field; 0 for rows without one.
+    async fn integers(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        field: FieldId,
+        rows: &[RowId],
+        counters: &Arc<Counters>,
+    ) -> Result<Vec<i64>> {
+        let columns = self.take(snapshot, &[field], rows.to_vec(), counters).await?;
+        let column = columns.first().ok_or_else(|| Error::internal("a taken column was lost"))?;
+        let values = column.values.as_primitive_opt::<Int64Type>().ok_or_else(|| {
+            Error::invalid_argument(format!(
+                "the seed field {} of a random score must be {}, it is {}",
+                column.field.name,
+                DataType::Int64,
+                column.field.data_type
+            ))
+        })?;
+        Ok(values.iter().map(Option::unwrap_or_default).collect())
+    }
 }
 
 fn distinct_rows<'a>(hits: impl Iterator<Item = &'a SearchHit>) -> Vec<RowId> {
@@ -156,42 +195,4 @@ fn distinct_rows<'a>(hits: impl Iterator<Item = &'a SearchHit>) -> Vec<RowId> {
         hits.map(|hit| hit.row).collect::<HashSet<_>>().into_iter().collect();
     rows.sort_unstable();
     rows
-}
-
-/// The values of a numeric field, of those rows that have one.
-async fn numbers(
-    snapshot: &Arc<Snapshot>,
-    field: FieldId,
-    rows: &[RowId],
-    counters: &Counters,
-) -> Result<HashMap<RowId, f64>> {
-    let columns = take(snapshot, &[field], rows, &counters.io).await?;
-    let column = columns.first().ok_or_else(|| Error::internal("a taken column was lost"))?;
-    let failed = |error| {
-        Error::invalid_argument(format!("field {} is not numeric", column.field.name))
-            .caused_by(error)
-    };
-    let values = arrow::compute::cast(&column.values, &ArrowType::Float64).map_err(failed)?;
-    let values = values.as_primitive::<Float64Type>();
-    Ok(rows.iter().zip(values).filter_map(|(row, value)| Some((*row, value?))).collect())
-}
-
-/// The values of an Int64 field; 0 for rows without one.
-async fn integers(
-    snapshot: &Arc<Snapshot>,
-    field: FieldId,
-    rows: &[RowId],
-    counters: &Counters,
-) -> Result<Vec<i64>> {
-    let columns = take(snapshot, &[field], rows, &counters.io).await?;
-    let column = columns.first().ok_or_else(|| Error::internal("a taken column was lost"))?;
-    let values = column.values.as_primitive_opt::<Int64Type>().ok_or_else(|| {
-        Error::invalid_argument(format!(
-            "the seed field {} of a random score must be {}, it is {}",
-            column.field.name,
-            DataType::Int64,
-            column.field.data_type
-        ))
-    })?;
-    Ok(values.iter().map(Option::unwrap_or_default).collect())
 }

@@ -189,4 +189,32 @@ pub struct QueryCost {
     pub row_groups_pruned: u64,
     /// Rows that the filter was evaluated on.
     pub rows_filtered: u64,
+    /// Rows that matched the filter, as far as they were looked for.
+    pub rows_matched: u64,
+    /// Terms that scalar indexes answered, counted per file.
+    pub index_lookups: u64,
+    /// Files whose matching rows, or candidates for them, came from scalar indexes.
+    pub files_from_index: u64,
+    /// Files whose matching rows an earlier request had left in memory.
+    pub files_from_cache: u64,
+    /// Where the time went.
+    pub stages: StageTimes,
+}
+
+/// Microseconds that the stages of a request took. Work that went on at the same time counts each
+/// for itself, waiting for reads included, so that the sum may exceed the time that passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTimes {
+    /// Choosing files, row groups and pages by their statistics.
+    pub prune_us: u64,
+    /// Opening and asking scalar indexes.
+    pub index_us: u64,
+    /// Reading columns and evaluating the filter.
+    pub filter_us: u64,
+    /// Reading and decoding vectors.
+    pub vectors_us: u64,
+    /// Comparing vectors.
+    pub compare_us: u64,
+    /// Fetching the values of result rows.
+    pub take_us: u64,
 }

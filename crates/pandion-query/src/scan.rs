@@ -1,49 +1,30 @@
-//! Walks the row groups of a snapshot and says which of their rows match a filter.
+//! Walks the row groups of files and says which of their rows match a filter.
+//!
+//! For each file: what an earlier request left in memory; else what its scalar indexes say; else,
+//! or for the rest, the row groups and pages that statistics cannot rule out are read and tested.
 
-use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::datasource::physical_plan::parquet::RowGroupAccess;
 use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use pandion_index::Bitmap;
-use pandion_source::IoStats;
-use pandion_types::{Error, Result};
-use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use pandion_manifest::DataFile;
+use pandion_types::{Error, FileIdentity, Result};
+use parquet::arrow::arrow_reader::RowSelection;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::filter::CompiledFilter;
-use crate::request::QueryCost;
+use crate::access;
+use crate::cache::Weigh;
+use crate::counters::Counters;
+use crate::engine::QueryEngine;
+use crate::evaluate::{UnitFilter, evaluate};
+use crate::filter::{CompiledFilter, FilterDigest, FilterPlan};
+use crate::request::QueryOptions;
+use crate::selection::{selection_of_bitmap, selection_of_ranges};
 use crate::snapshot::Snapshot;
 
-/// Files whose pages are chosen at the same time.
+/// Files whose row groups are chosen at the same time.
 const FILES_IN_FLIGHT: usize = 16;
-
-/// What the stages of one query count, beside the reads.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) io: Arc<IoStats>,
-    pub(crate) distances: AtomicU64,
-    files_pruned: AtomicU64,
-    row_groups: AtomicU64,
-    row_groups_pruned: AtomicU64,
-    rows_filtered: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn cost(&self, snapshot: &Snapshot) -> QueryCost {
-        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        QueryCost {
-            io: self.io.counts(),
-            distances: value(&self.distances),
-            files: snapshot.manifest().files.len() as u64,
-            files_pruned: value(&self.files_pruned),
-            row_groups: value(&self.row_groups),
-            row_groups_pruned: value(&self.row_groups_pruned),
-            rows_filtered: value(&self.rows_filtered),
-        }
-    }
-}
 
 /// One row group of one file.
 #[derive(Clone, Debug)]
@@ -61,202 +42,362 @@ pub(crate) struct Unit {
 pub(crate) struct Matches {
     pub(crate) unit: Unit,
     /// The rows, counted in the row group; `None` when all match.
-    pub(crate) rows: Option<Bitmap>,
+    pub(crate) rows: Option<Arc<Bitmap>>,
 }
 
 impl Matches {
     pub(crate) fn count(&self) -> usize {
-        self.rows.as_ref().map_or(self.unit.rows, Bitmap::count)
+        self.rows.as_ref().map_or(self.unit.rows, |rows| rows.count())
     }
 }
 
-/// The matches of every row group that may hold some, in ascending order of row id.
-///
-/// Row groups are evaluated `in_flight` at a time, each in a task of its own; dropping the stream
-/// stops them.
-pub(crate) fn matches(
-    snapshot: &Arc<Snapshot>,
-    filter: Option<&Arc<CompiledFilter>>,
-    counters: &Arc<Counters>,
-    in_flight: usize,
-) -> impl Stream<Item = Result<Matches>> + Send + 'static {
-    let files = candidate_files(snapshot, filter.map(AsRef::as_ref), counters);
-    let (snapshot, filter, counters) =
-        (Arc::clone(snapshot), filter.map(Arc::clone), Arc::clone(counters));
-    let (plan_snapshot, plan_filter, plan_counters) =
-        (Arc::clone(&snapshot), filter.clone(), Arc::clone(&counters));
-    stream::iter(files)
-        .map(move |file| {
-            let (snapshot, filter, counters) =
-                (Arc::clone(&plan_snapshot), plan_filter.clone(), Arc::clone(&plan_counters));
-            async move { units(&snapshot, file, filter.as_deref(), &counters).await }
-        })
-        .buffered(FILES_IN_FLIGHT)
-        .map_ok(|units| stream::iter(units.into_iter().map(Ok)))
-        .try_flatten()
-        .map_ok(move |(unit, selection)| {
-            let (snapshot, filter, counters) =
-                (Arc::clone(&snapshot), filter.clone(), Arc::clone(&counters));
-            async move {
-                let Some(filter) = filter else { return Ok(Matches { unit, rows: None }) };
-                let task = tokio::spawn(async move {
-                    evaluate(&snapshot, unit, selection, &filter, &counters).await
-                });
-                AbortOnDropHandle::new(task).await.map_err(|error| {
-                    Error::internal("a filter task ended abnormally").caused_by(error)
-                })?
+/// Names the matches of a filter in one file's content, whatever the collection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MatchesKey {
+    identity: FileIdentity,
+    filter: FilterDigest,
+}
+
+/// The matching rows of each row group of a file; `None` for a row group without any.
+#[derive(Debug)]
+pub(crate) struct FileMatches(Vec<Option<Arc<Bitmap>>>);
+
+impl Weigh for FileMatches {
+    fn weigh(&self) -> usize {
+        let words = |rows: &Arc<Bitmap>| size_of_val(rows.words());
+        self.0.iter().map(|rows| rows.as_ref().map_or(0, words) + size_of::<usize>()).sum()
+    }
+}
+
+/// A filter over the files of a snapshot.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    engine: QueryEngine,
+    snapshot: Arc<Snapshot>,
+    filter: Option<Arc<FilterPlan>>,
+    options: QueryOptions,
+    counters: Arc<Counters>,
+}
+
+/// A unit on its way.
+enum Work {
+    /// Nothing is left to do.
+    Done(Matches),
+    Evaluate {
+        unit: Unit,
+        filter: UnitFilter,
+        collected: Option<Arc<Collected>>,
+    },
+}
+
+/// Collects the matches of a file's row groups, to be kept when all are there.
+struct Collected {
+    key: MatchesKey,
+    state: Mutex<CollectedState>,
+}
+
+struct CollectedState {
+    missing: usize,
+    groups: Vec<Option<Arc<Bitmap>>>,
+}
+
+impl Scan {
+    pub(crate) fn new(
+        engine: QueryEngine,
+        snapshot: Arc<Snapshot>,
+        filter: Option<Arc<FilterPlan>>,
+        options: QueryOptions,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { engine, snapshot, filter, options, counters }
+    }
+
+    pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    pub(crate) fn options(&self) -> QueryOptions {
+        self.options
+    }
+
+    pub(crate) fn filter_text(&self) -> Option<&str> {
+        self.filter.as_ref().map(|filter| filter.text())
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.filter.as_ref().map_or(0, |filter| filter.seed())
+    }
+
+    /// The matches of every row group of `files` that holds some, in ascending order of row id.
+    ///
+    /// Row groups are evaluated several at a time, each in a task of its own; dropping the stream
+    /// stops them.
+    pub(crate) fn matches(
+        self: &Arc<Self>,
+        files: Vec<usize>,
+    ) -> impl Stream<Item = Result<Matches>> + Send + 'static {
+        let files = self.candidates(files);
+        let (by_file, by_unit) = (Arc::clone(self), Arc::clone(self));
+        let counters = Arc::clone(&self.counters);
+        stream::iter(files)
+            .map(move |file| {
+                let scan = Arc::clone(&by_file);
+                // A task of its own only where there may be something to compute.
+                async move {
+                    if scan.filter.is_none() {
+                        return scan.units(file).await;
+                    }
+                    spawned(async move { scan.units(file).await }).await
+                }
+            })
+            .buffered(FILES_IN_FLIGHT)
+            .map_ok(|units| stream::iter(units.into_iter().map(Ok)))
+            .try_flatten()
+            .map_ok(move |work| {
+                let scan = Arc::clone(&by_unit);
+                async move {
+                    match work {
+                        Work::Done(matches) => Ok(matches),
+                        Work::Evaluate { unit, filter, collected } => {
+                            spawned(async move { scan.evaluate(unit, filter, collected).await })
+                                .await
+                        }
+                    }
+                }
+            })
+            .try_buffered(self.engine.in_flight())
+            .try_filter(move |matches| {
+                let count = matches.count();
+                counters.rows_matched.add(count as u64);
+                future::ready(count > 0)
+            })
+    }
+
+    /// The files that the manifest's statistics cannot rule out.
+    fn candidates(&self, files: Vec<usize>) -> Vec<usize> {
+        let Some(filter) = self.filter.as_ref().filter(|_| self.options.pruning) else {
+            return files;
+        };
+        let _timer = self.counters.stages.prune.start();
+        let manifest = self.snapshot.manifest();
+        let may_match = filter.whole().pruner().files(manifest);
+        let before = files.len();
+        let files: Vec<usize> = files
+            .into_iter()
+            .filter(|&at| {
+                let key_rows =
+                    manifest.files.get(at).and_then(|file| filter.whole().key_rows(file));
+                may_match.get(at).copied().unwrap_or(true)
+                    && key_rows.is_none_or(|rows| !rows.is_empty())
+            })
+            .collect();
+        self.counters.files_pruned.add((before - files.len()) as u64);
+        files
+    }
+
+    /// The row groups of a file that may hold matching rows, with what is left to do for each.
+    async fn units(&self, at: usize) -> Result<Vec<Work>> {
+        let (entry, _) = self.snapshot.file(at)?;
+        self.counters.row_groups.add(entry.row_groups.len() as u64);
+        let units = all_units(at, entry)?;
+        let Some(filter) = &self.filter else {
+            let all = |unit| Work::Done(Matches { unit, rows: None });
+            return Ok(units.into_iter().filter(|unit| unit.rows > 0).map(all).collect());
+        };
+        let key = self.matches_key(entry);
+        if let Some(known) = key.as_ref().and_then(|key| self.engine.matches_cache().get(key)) {
+            self.counters.files_from_cache.add(1);
+            let known = units.into_iter().zip(&known.0);
+            let known = known.filter_map(|(unit, rows)| {
+                let rows = Some(Arc::clone(rows.as_ref()?));
+                Some(Work::Done(Matches { unit, rows }))
+            });
+            return Ok(known.collect());
+        }
+        let answer = self.ask_indexes(at, filter, entry).await?;
+        let answered = vec![false; filter.conjuncts().len()];
+        let (allowed, answered) = match answer {
+            Some(answer) => (answer.allowed, answer.answered),
+            None => (None, answered),
+        };
+        let residual = filter.residual(&answered)?;
+        self.plan(units, residual, allowed.as_ref(), key).await
+    }
+
+    /// Says for each unit what is left to test, leaving out those in which no row can match.
+    async fn plan(
+        &self,
+        units: Vec<Unit>,
+        residual: Option<Arc<CompiledFilter>>,
+        allowed: Option<&Bitmap>,
+        key: Option<MatchesKey>,
+    ) -> Result<Vec<Work>> {
+        let _timer = self.counters.stages.prune.start();
+        let Some(first) = units.first() else { return Ok(Vec::new()) };
+        let (entry, file) = self.snapshot.file(first.file)?;
+        let plan = match &residual {
+            Some(filter) if self.options.pruning => {
+                Some(filter.pruner().pages(file, &self.counters.io).await?)
             }
-        })
-        .try_buffered(in_flight.max(1))
-        .try_filter(|matches| future::ready(matches.count() > 0))
+            _ => None,
+        };
+        let pruning = residual.as_ref().filter(|_| self.options.pruning);
+        let key_rows = pruning.and_then(|filter| filter.key_rows(entry));
+        let groups = units.len();
+        let mut left = Vec::with_capacity(groups);
+        for unit in units {
+            let by_statistics =
+                match plan.as_ref().and_then(|plan| plan.inner().get(unit.row_group)) {
+                    Some(RowGroupAccess::Skip) => continue,
+                    Some(RowGroupAccess::Selection(selection)) => Some(selection.clone()),
+                    Some(RowGroupAccess::Scan) | None => None,
+                };
+            let by_key = key_rows.as_ref().map(|rows| selection_of_ranges(rows, &unit));
+            let selection = match (by_statistics, by_key) {
+                (Some(left), Some(right)) => Some(left.intersection(&right)),
+                (one, other) => one.or(other),
+            };
+            let allowed = allowed.map(|rows| rows.slice(unit.first_row as usize, unit.rows));
+            let selects = selection.as_ref().is_none_or(RowSelection::selects_any);
+            let allows = allowed.as_ref().is_none_or(|rows| !rows.is_clear());
+            if unit.rows > 0 && selects && allows {
+                left.push((unit, selection, allowed));
+            }
+        }
+        self.counters.row_groups_pruned.add((groups - left.len()) as u64);
+        let collected = key.map(|key| Arc::new(Collected::new(key, groups, left.len())));
+        if let Some(collected) = &collected {
+            collected.settle(&self.engine);
+        }
+        let work = left.into_iter().map(|(unit, selection, allowed)| {
+            let Some(filter) = &residual else {
+                let rows = allowed.map(Arc::new);
+                if let Some(collected) = &collected {
+                    collected.add(unit.row_group, rows.as_ref(), &self.engine);
+                }
+                return Work::Done(Matches { unit, rows });
+            };
+            let selection = narrower(selection, allowed.as_ref(), unit.rows);
+            let filter = UnitFilter { filter: Arc::clone(filter), selection, allowed };
+            Work::Evaluate { unit, filter, collected: collected.clone() }
+        });
+        Ok(work.collect())
+    }
+
+    async fn ask_indexes(
+        &self,
+        at: usize,
+        filter: &FilterPlan,
+        entry: &DataFile,
+    ) -> Result<Option<access::IndexAnswer>> {
+        if !self.options.scalar_indexes {
+            return Ok(None);
+        }
+        let _timer = self.counters.stages.index.start();
+        let indexes = self.engine.indexes(&self.snapshot, at, filter.whole().fields()).await?;
+        if indexes.is_empty() {
+            return Ok(None);
+        }
+        let rows = usize::try_from(entry.rows()).unwrap_or(usize::MAX);
+        let answer = access::ask(filter.conjuncts(), &indexes, rows)?;
+        self.counters.index_lookups.add(answer.lookups);
+        if answer.allowed.is_some() {
+            self.counters.files_from_index.add(1);
+        }
+        Ok(Some(answer))
+    }
+
+    async fn evaluate(
+        &self,
+        unit: Unit,
+        filter: UnitFilter,
+        collected: Option<Arc<Collected>>,
+    ) -> Result<Matches> {
+        let _timer = self.counters.stages.filter.start();
+        let caches = self.options.filter_caches.then(|| self.engine.columns_cache());
+        let rows = evaluate(&self.snapshot, &unit, &filter, caches, &self.counters).await?;
+        let rows = Arc::new(rows);
+        if let Some(collected) = collected {
+            collected.add(unit.row_group, Some(&rows), &self.engine);
+        }
+        Ok(Matches { unit, rows: Some(rows) })
+    }
+
+    fn matches_key(&self, entry: &DataFile) -> Option<MatchesKey> {
+        let filter = self.filter.as_ref().filter(|_| self.options.filter_caches)?.digest()?;
+        Some(MatchesKey { identity: entry.identity.clone(), filter })
+    }
 }
 
-/// The positions of the files that the manifest's statistics cannot rule out.
-fn candidate_files(
-    snapshot: &Snapshot,
-    filter: Option<&CompiledFilter>,
-    counters: &Counters,
-) -> Vec<usize> {
-    let manifest = snapshot.manifest();
-    let Some(filter) = filter else { return (0..manifest.files.len()).collect() };
-    let may_match = filter.pruner().files(manifest);
-    let files: Vec<usize> = (0..manifest.files.len())
-        .filter(|&at| {
-            may_match.get(at).copied().unwrap_or(true)
-                && filter.key_rows(&manifest.files[at]).is_none_or(|rows| !rows.is_empty())
-        })
-        .collect();
-    let pruned = manifest.files.len() - files.len();
-    counters.files_pruned.fetch_add(pruned as u64, Ordering::Relaxed);
-    files
+impl Collected {
+    fn new(key: MatchesKey, groups: usize, missing: usize) -> Self {
+        let state = CollectedState { missing, groups: vec![None; groups] };
+        Self { key, state: Mutex::new(state) }
+    }
+
+    fn add(&self, row_group: usize, rows: Option<&Arc<Bitmap>>, engine: &QueryEngine) {
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.missing = state.missing.saturating_sub(1);
+            if let (Some(group), Some(rows)) = (state.groups.get_mut(row_group), rows)
+                && !rows.is_clear()
+            {
+                *group = Some(Arc::clone(rows));
+            }
+        }
+        self.settle(engine);
+    }
+
+    /// Keeps the matches when none is missing.
+    fn settle(&self, engine: &QueryEngine) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.missing == 0 {
+            let matches = Arc::new(FileMatches(state.groups.clone()));
+            engine.matches_cache().insert(&self.key, matches);
+        }
+    }
 }
 
-/// The row groups of a file that may hold matching rows, with the rows to look at in each; `None`
-/// for all of them.
-async fn units(
-    snapshot: &Snapshot,
-    at: usize,
-    filter: Option<&CompiledFilter>,
-    counters: &Counters,
-) -> Result<Vec<(Unit, Option<RowSelection>)>> {
-    let (entry, file) = snapshot.file(at)?;
-    counters.row_groups.fetch_add(entry.row_groups.len() as u64, Ordering::Relaxed);
-    let plan = match filter {
-        Some(filter) => Some(filter.pruner().pages(file, &counters.io).await?),
-        None => None,
-    };
-    let key_rows = filter.and_then(|filter| filter.key_rows(entry));
-    let mut units = Vec::with_capacity(entry.row_groups.len());
+fn all_units(file: usize, entry: &DataFile) -> Result<Vec<Unit>> {
     let mut first_row = 0_u64;
-    for (row_group, &rows) in entry.row_groups.iter().enumerate() {
-        let start = first_row;
-        first_row += rows;
+    let units = entry.row_groups.iter().enumerate().map(|(row_group, &rows)| {
+        let too_many = |error| {
+            Error::corrupt("a file of the manifest has more rows than a row id can number")
+                .caused_by(error)
+        };
         let unit = Unit {
-            file: at,
+            file,
             row_group,
-            first_row: narrow(start)?,
-            rows: usize::try_from(rows).map_err(|error| too_many_rows().caused_by(error))?,
+            first_row: u32::try_from(first_row).map_err(too_many)?,
+            rows: usize::try_from(rows).map_err(too_many)?,
         };
-        let by_statistics = match plan.as_ref().and_then(|plan| plan.inner().get(row_group)) {
-            Some(RowGroupAccess::Skip) => continue,
-            Some(RowGroupAccess::Selection(selection)) => Some(selection.clone()),
-            Some(RowGroupAccess::Scan) | None => None,
-        };
-        let by_key = key_rows.as_ref().map(|rows| selection_of(rows, &unit));
-        let selection = match (by_statistics, by_key) {
-            (Some(left), Some(right)) => Some(left.intersection(&right)),
-            (one, other) => one.or(other),
-        };
-        if unit.rows > 0 && selection.as_ref().is_none_or(RowSelection::selects_any) {
-            units.push((unit, selection));
-        }
-    }
-    let pruned = entry.row_groups.len() - units.len();
-    counters.row_groups_pruned.fetch_add(pruned as u64, Ordering::Relaxed);
-    Ok(units)
-}
-
-fn narrow(row: u64) -> Result<u32> {
-    u32::try_from(row).map_err(|error| too_many_rows().caused_by(error))
-}
-
-fn too_many_rows() -> Error {
-    Error::corrupt("a file of the manifest has more rows than a row id can number")
-}
-
-/// The ranges of rows of the file that lie in the unit, as a selection of the unit's rows.
-fn selection_of(rows: &[Range<u32>], unit: &Unit) -> RowSelection {
-    let (start, end) = (unit.first_row as usize, unit.first_row as usize + unit.rows);
-    let ranges = rows.iter().filter_map(|range| {
-        let from = (range.start as usize).max(start);
-        let to = (range.end as usize).min(end);
-        (from < to).then(|| from - start..to - start)
+        first_row += rows;
+        Ok(unit)
     });
-    RowSelection::from_consecutive_ranges(ranges, unit.rows)
+    units.collect()
 }
 
-async fn evaluate(
-    snapshot: &Snapshot,
-    unit: Unit,
+/// Adds the allowed rows to the selection where that leaves out much.
+fn narrower(
     selection: Option<RowSelection>,
-    filter: &CompiledFilter,
-    counters: &Counters,
-) -> Result<Matches> {
-    let (entry, file) = snapshot.file(unit.file)?;
-    let positions = positions(selection.as_ref(), unit.rows);
-    let mut matching = Bitmap::empty(unit.rows);
-    let mut next = 0;
-    let batches = if filter.fields().is_empty() {
-        vec![None]
-    } else {
-        let read = file.read(filter.fields(), unit.row_group, selection, &counters.io).await?;
-        read.into_iter().map(Some).collect()
-    };
-    for batch in batches {
-        let rows = batch.as_ref().map_or(positions.len(), arrow::array::RecordBatch::num_rows);
-        let Some(at) = positions.get(next..next + rows) else {
-            return Err(Error::corrupt("more rows were decoded than selected")
-                .with("file", &entry.identity.uri));
-        };
-        filter.evaluate(batch.as_ref(), entry.id, unit.first_row, at, &mut matching)?;
-        next += rows;
-    }
-    if next != positions.len() {
-        return Err(Error::corrupt(format!(
-            "{} rows were decoded where {} were selected",
-            next,
-            positions.len()
-        ))
-        .with("file", &entry.identity.uri)
-        .with("row_group", unit.row_group));
-    }
-    counters.rows_filtered.fetch_add(next as u64, Ordering::Relaxed);
-    Ok(Matches { unit, rows: Some(matching) })
-}
-
-/// The selected rows, counted in the row group.
-fn positions(selection: Option<&RowSelection>, rows: usize) -> Vec<usize> {
-    let Some(selection) = selection else { return (0..rows).collect() };
-    let mut positions = Vec::with_capacity(selection.row_count());
-    let mut next = 0;
-    for &RowSelector { row_count, skip } in selection.iter() {
-        if !skip {
-            positions.extend(next..next + row_count);
+    allowed: Option<&Bitmap>,
+    rows: usize,
+) -> Option<RowSelection> {
+    /// Skipping rows is dearer than decoding them, unless most are skipped.
+    const SPARSE: usize = 32;
+    match allowed.filter(|allowed| allowed.count() < rows / SPARSE) {
+        Some(allowed) => {
+            let allowed = selection_of_bitmap(allowed);
+            Some(selection.map_or(allowed.clone(), |selection| selection.intersection(&allowed)))
         }
-        next += row_count;
+        None => selection,
     }
-    positions
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn key_ranges_become_a_selection_of_the_unit() {
-        let unit = Unit { file: 0, row_group: 1, first_row: 100, rows: 50 };
-        let selection = selection_of(&[0..3, 90..102, 149..400], &unit);
-        assert_eq!(positions(Some(&selection), 50), [0, 1, 49]);
-        assert!(!selection_of(&[0..3, 200..300], &unit).selects_any());
-    }
+async fn spawned<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    AbortOnDropHandle::new(tokio::spawn(work))
+        .await
+        .map_err(|error| Error::internal("a filter task ended abnormally").caused_by(error))?
 }

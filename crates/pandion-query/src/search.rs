@@ -5,14 +5,13 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use pandion_types::{Error, FieldId, FieldSchema, Result, RowId};
 
+use crate::counters::Counters;
 use crate::engine::{Nearest, QueryEngine};
-use crate::group::{Grouping, group_columns};
+use crate::group::Grouping;
 use crate::request::{
     HybridRequest, Refinement, SearchHit, SearchRequest, SearchResult, VectorSearch,
 };
-use crate::scan::Counters;
 use crate::snapshot::Snapshot;
-use crate::take::take;
 
 /// For each query its hits, or its groups of hits.
 pub(crate) type Units = Vec<Vec<Vec<SearchHit>>>;
@@ -43,6 +42,7 @@ impl QueryEngine {
             range,
             filter: filter.as_ref(),
             after: &after,
+            options: request.options,
         };
         let refined =
             grouping.is_some() || boosts.is_some() || ranker.is_some() || !order.is_empty();
@@ -58,14 +58,14 @@ impl QueryEngine {
                 units = self.rank(snapshot, ranker, &lists, grouping, &counters).await?;
             }
             if !order.is_empty() {
-                crate::order::order(snapshot, &order, &mut units, &counters).await?;
+                self.order(snapshot, &order, &mut units, &counters).await?;
             }
             window(units, offset, limit)
         } else {
             let hits = self.nearest(snapshot, &asked, &counters).await?;
             hits.into_iter().map(|hits| hits.into_iter().skip(offset).collect()).collect()
         };
-        answer(snapshot, hits, &request.output, grouping.as_ref(), &counters).await
+        self.answer(snapshot, hits, &request.output, grouping.as_ref(), &counters).await
     }
 
     /// The best rows of several searches, which all see the same snapshot.
@@ -92,7 +92,7 @@ impl QueryEngine {
         let scored = grouping.map(|grouping| (grouping, request.group_scorer));
         let units = self.rank(snapshot, &request.ranker, &lists, scored, &counters).await?;
         let hits = window(units, request.offset, request.limit);
-        answer(snapshot, hits, &request.output, grouping, &counters).await
+        self.answer(snapshot, hits, &request.output, grouping, &counters).await
     }
 
     /// What one search of a hybrid search finds.
@@ -111,6 +111,7 @@ impl QueryEngine {
             range: search.range,
             filter: search.filter.as_ref(),
             after: &[],
+            options: request.options,
         };
         let mut units = self.units(snapshot, &asked, request.grouping.as_ref(), counters).await?;
         if let Some(boosts) = &request.boosts {
@@ -132,6 +133,24 @@ impl QueryEngine {
         }
         let hits = self.nearest(snapshot, asked, counters).await?;
         Ok(hits.into_iter().map(|hits| hits.into_iter().map(|hit| vec![hit]).collect()).collect())
+    }
+
+    /// Fetches the values of the hits.
+    async fn answer(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        hits: Vec<Vec<SearchHit>>,
+        output: &[FieldId],
+        grouping: Option<&Grouping>,
+        counters: &Arc<Counters>,
+    ) -> Result<SearchResult> {
+        let rows: Vec<RowId> = hits.iter().flatten().map(|hit| hit.row).collect();
+        let groups = match grouping {
+            Some(grouping) => self.group_columns(snapshot, grouping, &rows, counters).await?,
+            None => Vec::new(),
+        };
+        let columns = self.take(snapshot, output, rows, counters).await?;
+        Ok(SearchResult { hits, columns, groups, cost: counters.cost(snapshot) })
     }
 }
 
@@ -161,21 +180,4 @@ fn window(queries: Units, offset: usize, limit: usize) -> Vec<Vec<SearchHit>> {
         .into_iter()
         .map(|units| units.into_iter().skip(offset).take(limit).flatten().collect())
         .collect()
-}
-
-/// Fetches the values of the hits.
-async fn answer(
-    snapshot: &Arc<Snapshot>,
-    hits: Vec<Vec<SearchHit>>,
-    output: &[FieldId],
-    grouping: Option<&Grouping>,
-    counters: &Counters,
-) -> Result<SearchResult> {
-    let rows: Vec<RowId> = hits.iter().flatten().map(|hit| hit.row).collect();
-    let columns = take(snapshot, output, &rows, &counters.io).await?;
-    let groups = match grouping {
-        Some(grouping) => group_columns(snapshot, grouping, &rows, counters).await?,
-        None => Vec::new(),
-    };
-    Ok(SearchResult { hits, columns, groups, cost: counters.cost(snapshot) })
 }

@@ -13,6 +13,7 @@ use pandion_types::{CollectionId, CollectionSchema, FileId, Result, RowId};
 /// Everything a query needs to know of a collection, fixed at one manifest version.
 ///
 /// A query holds one snapshot from its first to its last step, so that it sees exactly one version.
+#[derive(Clone)]
 pub struct Snapshot {
     collection: CollectionId,
     schema: Arc<CollectionSchema>,

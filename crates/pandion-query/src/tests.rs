@@ -33,7 +33,10 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
-use crate::{EngineOptions, QueryEngine, QueryOptions, QueryRequest, SearchRequest, Snapshot};
+use crate::plan::CodecTransport;
+use crate::{
+    EngineOptions, QueryEngine, QueryOptions, QueryRequest, Refinement, SearchRequest, Snapshot,
+};
 
 const DIM: usize = 8;
 const ROWS_PER_FILE: usize = 60;
@@ -181,6 +184,8 @@ async fn data_file(
 struct Lake {
     snapshot: Arc<Snapshot>,
     engine: QueryEngine,
+    /// Divides its plans into partitions and sends them through the codec.
+    coded: QueryEngine,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -204,9 +209,15 @@ impl Lake {
             files,
         };
         let snapshot = Snapshot::new(Arc::new(schema), Arc::new(manifest), store, None);
-        let options = EngineOptions { threads: 2, vector_cache_bytes: 1 << 20 };
+        let snapshot = Arc::new(snapshot);
+        let options =
+            EngineOptions { threads: 2, vector_cache_bytes: 1 << 20, ..EngineOptions::default() };
         let engine = QueryEngine::new(&options).unwrap();
-        Self { snapshot: Arc::new(snapshot), engine, runtime }
+        let transport = CodecTransport { snapshots: Arc::clone(&snapshot) as _ };
+        let options =
+            EngineOptions { partitions: 3, transport: Some(Arc::new(transport)), ..options };
+        let coded = QueryEngine::new(&options).unwrap();
+        Self { snapshot, engine, coded, runtime }
     }
 
     fn filter(&self, text: &str) -> Option<pandion_filter::Filter> {
@@ -222,7 +233,15 @@ impl Lake {
             offset,
             options: QueryOptions::default(),
         };
-        self.runtime.block_on(self.engine.query(&self.snapshot, request)).unwrap()
+        let coded = self.coded.query(&self.snapshot, request.clone());
+        let coded = self.runtime.block_on(coded).unwrap();
+        let result = self.runtime.block_on(self.engine.query(&self.snapshot, request)).unwrap();
+        assert_eq!(result.rows, coded.rows, "{text}: through the codec");
+        assert_eq!(
+            &result.columns[0].values, &coded.columns[0].values,
+            "{text}: through the codec"
+        );
+        result
     }
 
     fn matching(&self, text: &str) -> Vec<RowId> {
@@ -242,7 +261,7 @@ impl Lake {
             .map(|query| query.iter().flat_map(|value| value.to_le_bytes()).collect())
             .collect();
         let vector_type = VectorType { element: VectorElement::Float32, dim: DIM };
-        let request = SearchRequest {
+        let request = || SearchRequest {
             field: FieldId(106),
             queries: QueryBatch::new(vector_type, &bytes).unwrap(),
             metric,
@@ -252,8 +271,12 @@ impl Lake {
             filter: self.filter(filter),
             output: vec![FieldId(100), FieldId(101), FieldId(106)],
             options: QueryOptions::default(),
+            refinement: Refinement::default(),
         };
-        self.runtime.block_on(self.engine.search(&self.snapshot, request)).unwrap()
+        let coded = self.runtime.block_on(self.coded.search(&self.snapshot, request())).unwrap();
+        let result = self.runtime.block_on(self.engine.search(&self.snapshot, request())).unwrap();
+        assert_eq!(result.hits, coded.hits, "{filter}: through the codec");
+        result
     }
 }
 

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Int8Array, Int16Array, Int32Array, Int64Array,
-    StringArray,
+    ArrayRef, AsArray, BooleanArray, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
 };
 use pandion_filter::PathSegment;
 use pandion_types::{DataType, Error, FieldId, Result, RowId};
 use serde_json::Value;
 
+use crate::counters::Counters;
+use crate::engine::QueryEngine;
 use crate::request::OutputColumn;
-use crate::scan::Counters;
 use crate::snapshot::Snapshot;
-use crate::take::take;
 
 /// A field, or a value inside of a JSON field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,24 +33,28 @@ pub struct JsonCast {
     pub strict: bool,
 }
 
-/// The columns of fields for rows, in the order of `fields` and of `rows`, which both may repeat.
-pub(crate) async fn take_repeating(
-    snapshot: &Arc<Snapshot>,
-    fields: &[FieldId],
-    rows: &[RowId],
-    counters: &Counters,
-) -> Result<Vec<OutputColumn>> {
-    let mut distinct = fields.to_vec();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let columns = take(snapshot, &distinct, rows, &counters.io).await?;
-    fields
-        .iter()
-        .map(|id| {
-            let column = columns.iter().find(|column| column.field.id == *id);
-            column.cloned().ok_or_else(|| Error::internal("a taken column was lost"))
-        })
-        .collect()
+impl QueryEngine {
+    /// The columns of fields for rows, in the order of `fields` and of `rows`, which both may
+    /// repeat.
+    pub(crate) async fn take_repeating(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        fields: &[FieldId],
+        rows: &[RowId],
+        counters: &Arc<Counters>,
+    ) -> Result<Vec<OutputColumn>> {
+        let mut distinct = fields.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let columns = self.take(snapshot, &distinct, rows.to_vec(), counters).await?;
+        fields
+            .iter()
+            .map(|id| {
+                let column = columns.iter().find(|column| column.field.id == *id);
+                column.cloned().ok_or_else(|| Error::internal("a taken column was lost"))
+            })
+            .collect()
+    }
 }
 
 /// The values at `path` in the documents of a column, `None` where it leads nowhere or to null.

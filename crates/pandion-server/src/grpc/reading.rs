@@ -101,7 +101,8 @@ pub(super) async fn query(
     let engine = door.node().engine();
     let (fields_data, output_fields, cost) = match output {
         QueryOutput::Count(name) => {
-            let (count, cost) = engine.count(&snapshot, filter.as_ref()).await?;
+            let (count, cost) =
+                engine.count(&snapshot, filter.as_ref(), QueryOptions::default()).await?;
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             (vec![encode_count(&name, count)], vec![name], cost)
         }
