@@ -8,6 +8,7 @@
 //! nothing knows `DataFusion`.
 #![warn(missing_docs)]
 
+mod bloom;
 mod check;
 mod codec;
 mod connector;
@@ -24,6 +25,7 @@ mod vectors;
 #[cfg(test)]
 mod testing;
 
+pub use bloom::{BloomFilter, BloomValue};
 pub use check::ColumnProblem;
 pub use connector::ParquetConnector;
 pub use file::ParquetFile;

@@ -65,6 +65,21 @@ impl ColumnCache {
         bytes < COLUMN_BYTES_MAX && bytes <= self.bytes_max / SHARE_MAX
     }
 
+    /// Whether all the columns are there.
+    pub(crate) fn has(
+        &self,
+        snapshot: &Snapshot,
+        unit: &Unit,
+        fields: &[FieldSchema],
+    ) -> Result<bool> {
+        for field in fields {
+            if self.columns.get(&key(snapshot, unit, field)?).is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The columns, if all of them are there.
     pub(crate) fn get(
         &self,

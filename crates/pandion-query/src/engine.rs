@@ -15,6 +15,7 @@ use pandion_index::scalar::ScalarIndex;
 use pandion_index::{QueryBatch, ScoreRange};
 use pandion_types::{Error, FieldId, FieldSchema, MetricType, Result, RowId};
 
+use crate::bloom::{Bloom, BloomKey};
 use crate::cache::ByteCache;
 use crate::columns_cache::ColumnCache;
 use crate::counters::Counters;
@@ -27,6 +28,9 @@ use crate::request::{OutputColumn, QueryOptions, SearchHit};
 use crate::scan::{FileMatches, Matches, MatchesKey, Scan};
 use crate::snapshot::Snapshot;
 use crate::vectors::VectorCache;
+
+/// Bytes of Bloom filters that are kept.
+const BLOOM_CACHE_BYTES: usize = 64 << 20;
 
 /// How much of the machine the engine may use.
 #[derive(Clone, Debug)]
@@ -70,6 +74,7 @@ struct Shared {
     vectors: VectorCache,
     columns: ColumnCache,
     matches: ByteCache<MatchesKey, FileMatches>,
+    blooms: ByteCache<BloomKey, Bloom>,
     pool: rayon::ThreadPool,
     in_flight: usize,
     partitions: usize,
@@ -123,6 +128,7 @@ impl QueryEngine {
             vectors: VectorCache::new(options.vector_cache_bytes),
             columns: ColumnCache::new(options.column_cache_bytes),
             matches: ByteCache::new(options.matches_cache_bytes),
+            blooms: ByteCache::new(BLOOM_CACHE_BYTES),
             pool,
             in_flight: options.threads.max(1) * 2,
             partitions: options.partitions.max(1),
@@ -153,6 +159,10 @@ impl QueryEngine {
 
     pub(crate) fn matches_cache(&self) -> &ByteCache<MatchesKey, FileMatches> {
         &self.shared.matches
+    }
+
+    pub(crate) fn blooms_cache(&self) -> &ByteCache<BloomKey, Bloom> {
+        &self.shared.blooms
     }
 
     /// The scalar indexes of a file that are on one of `fields`.

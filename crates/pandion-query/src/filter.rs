@@ -17,6 +17,7 @@ use pandion_types::{
     CollectionSchema, Error, FieldSchema, Result, RowId, Subject, VIRTUAL_PK_NAME,
 };
 
+use crate::bloom::{self, BloomTerm};
 use crate::compile::{self, Columns};
 use crate::prune::Pruner;
 
@@ -149,6 +150,8 @@ pub(crate) struct FilterPlan {
     /// Names the filter and the columns that it reads, across collections; `None` when its answer
     /// depends on more than the values of a file.
     digest: Option<FilterDigest>,
+    /// What Bloom filters can refute.
+    bloom_terms: Vec<BloomTerm>,
     /// What is left when these conjuncts are answered.
     residuals: Mutex<HashMap<Vec<bool>, Option<Arc<CompiledFilter>>>>,
 }
@@ -167,8 +170,17 @@ impl FilterPlan {
         let random = |term: &Predicate| matches!(term, Predicate::RandomSample { .. });
         let cacheable = !whole.uses_key && !filter.predicate.conjuncts().iter().any(random);
         let digest = cacheable.then(|| digest(&text, &whole.fields));
-        let schema = Arc::clone(schema);
-        Ok(Self { filter, text, seed, schema, whole, digest, residuals: Mutex::default() })
+        let bloom_terms = bloom::terms(filter.predicate.conjuncts());
+        Ok(Self {
+            filter,
+            text,
+            seed,
+            schema: Arc::clone(schema),
+            whole,
+            digest,
+            bloom_terms,
+            residuals: Mutex::default(),
+        })
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -177,6 +189,10 @@ impl FilterPlan {
 
     pub(crate) fn seed(&self) -> u64 {
         self.seed
+    }
+
+    pub(crate) fn bloom_terms(&self) -> &[BloomTerm] {
+        &self.bloom_terms
     }
 
     pub(crate) fn digest(&self) -> Option<FilterDigest> {

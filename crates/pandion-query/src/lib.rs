@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod access;
+mod bloom;
 mod by_key;
 mod cache;
 mod columns_cache;

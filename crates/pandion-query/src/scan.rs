@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::RowSelection;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::access;
+use crate::bloom;
 use crate::cache::Weigh;
 use crate::counters::Counters;
 use crate::engine::QueryEngine;
@@ -260,7 +261,11 @@ impl Scan {
             let allowed = allowed.map(|rows| rows.slice(unit.first_row as usize, unit.rows));
             let selects = selection.as_ref().is_none_or(RowSelection::selects_any);
             let allows = allowed.as_ref().is_none_or(|rows| !rows.is_clear());
-            if unit.rows > 0 && selects && allows {
+            if unit.rows > 0
+                && selects
+                && allows
+                && self.may_match(&unit, residual.as_deref()).await?
+            {
                 left.push((unit, selection, allowed));
             }
         }
@@ -282,6 +287,22 @@ impl Scan {
             Work::Evaluate { unit, filter, collected: collected.clone() }
         });
         Ok(work.collect())
+    }
+
+    /// Whether Bloom filters leave a match in the unit possible. They are not asked when the
+    /// columns are in memory: testing the values is cheaper than reading filters.
+    async fn may_match(&self, unit: &Unit, residual: Option<&CompiledFilter>) -> Result<bool> {
+        let terms = self.filter.as_ref().map_or(&[][..], |filter| filter.bloom_terms());
+        let Some(residual) = residual.filter(|_| self.options.pruning && !terms.is_empty()) else {
+            return Ok(true);
+        };
+        if self.options.filter_caches
+            && self.engine.columns_cache().has(&self.snapshot, unit, residual.fields())?
+        {
+            return Ok(true);
+        }
+        let (cache, io) = (self.engine.blooms_cache(), &self.counters.io);
+        bloom::may_match(terms, &self.snapshot, unit, cache, io).await
     }
 
     async fn ask_indexes(

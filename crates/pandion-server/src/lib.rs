@@ -6,6 +6,7 @@
 
 mod access;
 mod clock;
+mod explain;
 mod feature;
 mod field_data;
 mod grpc;
@@ -16,6 +17,7 @@ mod output_fields;
 mod params;
 mod placeholder;
 mod query_params;
+mod query_threads;
 mod schema_codec;
 mod search_params;
 mod server;

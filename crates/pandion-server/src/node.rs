@@ -14,6 +14,7 @@ use pandion_types::{Error, Result, Subject};
 use crate::ServerOptions;
 use crate::clock;
 use crate::metrics::Metrics;
+use crate::query_threads::QueryThreads;
 
 /// One server's state. Everything durable is in the catalogue and the manifests.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct Node {
     refresh: Arc<RefreshService>,
     publish: PublishPolicy,
     metrics: Metrics,
+    threads: QueryThreads,
     /// Held for as long as the node lives, so that no second server uses the directory.
     _lock: std::fs::File,
 }
@@ -41,6 +43,8 @@ impl Node {
         let catalog = Arc::new(Catalog::open(metastore, catalog_options).await?);
         let engine = Arc::new(QueryEngine::new(&EngineOptions {
             vector_cache_bytes: options.vector_cache_bytes,
+            column_cache_bytes: options.column_cache_bytes,
+            matches_cache_bytes: options.matches_cache_bytes,
             ..EngineOptions::default()
         })?);
         let policy = Arc::new(EndpointPolicy::new(&options.allow_endpoints)?);
@@ -65,6 +69,7 @@ impl Node {
             refresh,
             publish: options.publish,
             metrics: Metrics::default(),
+            threads: QueryThreads::start()?,
             _lock: lock,
         }))
     }
@@ -83,6 +88,11 @@ impl Node {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The threads that searches and queries run on.
+    pub(crate) fn threads(&self) -> &QueryThreads {
+        &self.threads
     }
 
     pub(crate) fn publish_policy(&self) -> PublishPolicy {

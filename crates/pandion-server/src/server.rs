@@ -41,6 +41,10 @@ pub struct ServerOptions {
     pub publish: PublishPolicy,
     /// Bytes of decoded vectors that are kept in memory.
     pub vector_cache_bytes: usize,
+    /// Bytes of decoded filter columns kept in memory.
+    pub column_cache_bytes: usize,
+    /// Bytes of the matching rows of filters kept in memory.
+    pub matches_cache_bytes: usize,
 }
 
 /// A server that runs until it is stopped or dropped.

@@ -97,6 +97,8 @@ pub(crate) async fn start(settings: &Settings) -> Result<Server> {
             Publish::OnLoad => PublishPolicy::OnLoad,
         },
         vector_cache_bytes: settings.cache.vector_bytes,
+        column_cache_bytes: settings.cache.column_bytes,
+        matches_cache_bytes: settings.cache.matches_bytes,
     };
     Server::start(options).await.context("starting the server")
 }

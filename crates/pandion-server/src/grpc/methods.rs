@@ -60,6 +60,28 @@ macro_rules! served {
     )*};
 }
 
+/// As `served`, for methods that compute: they run on the query threads.
+macro_rules! computed {
+    ($($module:ident::$method:ident($request:ty) -> $reply:ty;)*) => {$(
+        fn $method<'life0, 'async_trait>(
+            &'life0 self,
+            request: Request<$request>,
+        ) -> Answer<'async_trait, $reply>
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            Box::pin(answer(stringify!($method), async move {
+                let (metadata, _, request) = request.into_parts();
+                let caller = self.caller(&metadata)?;
+                let door = self.clone();
+                let work = async move { $module::$method(&door, &caller, request).await };
+                self.node().threads().run(work).await
+            }))
+        }
+    )*};
+}
+
 macro_rules! unbuilt {
     ($($method:ident($request:ty) -> $reply:ty, $name:literal;)*) => {$(
         fn $method<'life0, 'async_trait>(
@@ -77,6 +99,11 @@ macro_rules! unbuilt {
 
 #[tonic::async_trait]
 impl MilvusService for Door {
+    computed! {
+        reading::search(milvus::SearchRequest) -> milvus::SearchResults;
+        reading::query(milvus::QueryRequest) -> milvus::QueryResults;
+    }
+
     served! {
         collections::create_collection(milvus::CreateCollectionRequest) -> common::Status;
         collections::drop_collection(milvus::DropCollectionRequest) -> common::Status;
@@ -113,9 +140,7 @@ impl MilvusService for Door {
         writes::insert(milvus::InsertRequest) -> milvus::MutationResult;
         writes::delete(milvus::DeleteRequest) -> milvus::MutationResult;
         writes::upsert(milvus::UpsertRequest) -> milvus::MutationResult;
-        reading::search(milvus::SearchRequest) -> milvus::SearchResults;
         writes::flush(milvus::FlushRequest) -> milvus::FlushResponse;
-        reading::query(milvus::QueryRequest) -> milvus::QueryResults;
         system::get_persistent_segment_info(milvus::GetPersistentSegmentInfoRequest) -> milvus::GetPersistentSegmentInfoResponse;
         system::get_query_segment_info(milvus::GetQuerySegmentInfoRequest) -> milvus::GetQuerySegmentInfoResponse;
         writes::manual_compaction(milvus::ManualCompactionRequest) -> milvus::ManualCompactionResponse;
