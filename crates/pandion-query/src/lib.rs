@@ -45,6 +45,7 @@ pub use request::{
     SearchHit, SearchRequest, SearchResult, VectorSearch,
 };
 pub use snapshot::Snapshot;
+pub use value_path::{JsonCast, ValuePath};
 pub use vectors::VectorCache;
 
 #[cfg(test)]

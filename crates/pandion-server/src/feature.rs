@@ -12,11 +12,6 @@ pub(crate) enum Feature {
     GroupBy,
     /// Order by other fields: `order_by_fields`.
     OrderBy,
-    /// Search iterators of the second version: `search_iter_v2`. A client that gets no token falls
-    /// back to the first version by itself.
-    SearchIteratorV2,
-    /// Re-ranking by a function: `function_score`.
-    FunctionScore,
     /// Chains of functions: `function_chains`.
     FunctionChains,
     /// Aggregation of hits: `search_aggregation`.
@@ -42,8 +37,6 @@ impl Feature {
         let (parameter, what) = match self {
             Self::GroupBy => ("group_by_field", "grouping"),
             Self::OrderBy => ("order_by_fields", "ordering by fields"),
-            Self::SearchIteratorV2 => ("search_iter_v2", "search iterators of version 2"),
-            Self::FunctionScore => ("function_score", "re-ranking by a function"),
             Self::FunctionChains => ("function_chains", "chains of functions"),
             Self::SearchAggregation => ("search_aggregation", "aggregation of hits"),
             Self::Highlighter => ("highlighter", "highlighting"),

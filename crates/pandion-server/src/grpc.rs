@@ -6,6 +6,7 @@
 mod aliases;
 mod collections;
 mod databases;
+mod hybrid;
 mod indexes;
 mod loading;
 mod methods;
@@ -13,6 +14,7 @@ mod partitions;
 mod reading;
 mod refreshing;
 mod reply;
+mod searching;
 mod system;
 mod writes;
 
