@@ -38,6 +38,8 @@ use crate::{
     EngineOptions, QueryEngine, QueryOptions, QueryRequest, Refinement, SearchRequest, Snapshot,
 };
 
+mod search;
+
 const DIM: usize = 8;
 const ROWS_PER_FILE: usize = 60;
 const FILES: usize = 3;
