@@ -30,7 +30,10 @@ impl QueryEngine {
     ) -> Result<QueryBatch> {
         let rows = rows(snapshot, keys)?;
         let counters = Arc::new(Counters::default());
-        let columns = self.take(snapshot, &[field], rows, &counters).await?;
+        let columns = self
+            .take(snapshot, &[field], rows, &counters)
+            .await
+            .map_err(|error| error.context("the vectors of the primary keys"))?;
         let column = columns
             .into_iter()
             .next()

@@ -45,6 +45,7 @@ impl Counters {
                 filter_us: self.stages.filter.micros(),
                 vectors_us: self.stages.vectors.micros(),
                 compare_us: self.stages.compare.micros(),
+                columns_us: self.stages.columns.micros(),
                 take_us: self.stages.take.micros(),
             },
         }
@@ -78,6 +79,8 @@ pub(crate) struct Stages {
     pub(crate) vectors: Stage,
     /// Comparing vectors.
     pub(crate) compare: Stage,
+    /// Reading the columns that rows are aggregated or ordered by.
+    pub(crate) columns: Stage,
     /// Fetching the values of result rows.
     pub(crate) take: Stage,
 }

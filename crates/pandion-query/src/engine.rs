@@ -20,6 +20,7 @@ use crate::cache::ByteCache;
 use crate::columns_cache::ColumnCache;
 use crate::counters::Counters;
 use crate::filter::FilterPlan;
+use crate::limits::QueryLimits;
 use crate::plan::{
     FilterBitmapExec, PlanTransport, RowIdsExec, RowTakeExec, Target, TopKMergeExec,
     VectorTopKExec, hits_of, inbound, matches_of,
@@ -48,6 +49,8 @@ pub struct EngineOptions {
     pub partitions: usize,
     /// What becomes of plans before they are executed; `None` for nothing.
     pub transport: Option<Arc<dyn PlanTransport>>,
+    /// What one request may ask for.
+    pub limits: QueryLimits,
 }
 
 impl Default for EngineOptions {
@@ -60,6 +63,7 @@ impl Default for EngineOptions {
             matches_cache_bytes: 256 << 20,
             partitions: 1,
             transport: None,
+            limits: QueryLimits::default(),
         }
     }
 }
@@ -79,6 +83,7 @@ struct Shared {
     in_flight: usize,
     partitions: usize,
     transport: Option<Arc<dyn PlanTransport>>,
+    limits: QueryLimits,
     context: Arc<TaskContext>,
 }
 
@@ -133,6 +138,7 @@ impl QueryEngine {
             in_flight: options.threads.max(1) * 2,
             partitions: options.partitions.max(1),
             transport: options.transport.clone(),
+            limits: options.limits,
             context: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -145,6 +151,11 @@ impl QueryEngine {
     /// Row groups that one query works on at a time.
     pub(crate) fn in_flight(&self) -> usize {
         self.shared.in_flight
+    }
+
+    /// What one request may ask for.
+    pub(crate) fn limits(&self) -> QueryLimits {
+        self.shared.limits
     }
 
     /// The cache of decoded vectors.
@@ -202,7 +213,14 @@ impl QueryEngine {
         Ok(Arc::new(FilterBitmapExec::new(Arc::new(scan), partitions.collect())))
     }
 
-    fn transported(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    /// The plan after its transport.
+    ///
+    /// # Errors
+    /// Those of the transport.
+    pub(crate) fn transported(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         match &self.shared.transport {
             Some(transport) => transport.transport(plan, self),
             None => Ok(plan),
@@ -313,11 +331,29 @@ impl QueryEngine {
         rows: Vec<RowId>,
         counters: &Arc<Counters>,
     ) -> Result<Vec<OutputColumn>> {
+        let bytes_max = self.limits().answer_bytes_max;
+        self.take_within(snapshot, fields, rows, bytes_max, counters).await
+    }
+
+    /// As [`Self::take`], for values that have at most `bytes_max` bytes and need not fit into an
+    /// answer.
+    ///
+    /// # Errors
+    /// Those of [`Self::take`].
+    pub(crate) async fn take_within(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        fields: &[FieldId],
+        rows: Vec<RowId>,
+        bytes_max: usize,
+        counters: &Arc<Counters>,
+    ) -> Result<Vec<OutputColumn>> {
         let fields = resolve(snapshot, fields)?;
         let rows = Arc::new(RowIdsExec::new(rows));
         let plan =
-            RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(counters));
-        let batch = self.execute_one(Arc::new(plan?)).await?;
+            RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(counters))?
+                .with_bytes_max(bytes_max);
+        let batch = self.execute_one(Arc::new(plan)).await?;
         Ok(output_columns(fields, &batch))
     }
 }

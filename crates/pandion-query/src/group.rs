@@ -22,6 +22,9 @@ const ROUND_HITS_MAX: usize = 1 << 20;
 /// Hits per query in the first round, at least.
 const ROUND_HITS_MIN: usize = 64;
 
+/// Rows whose group values are read at a time.
+const KEY_ROWS_MAX: usize = 1 << 16;
+
 /// How much deeper each round looks than the one before.
 const ROUND_GROWTH: usize = 4;
 
@@ -109,16 +112,19 @@ impl QueryEngine {
         rows: &[RowId],
         counters: &Arc<Counters>,
     ) -> Result<Vec<Key>> {
-        let columns = self.group_columns(snapshot, grouping, rows, counters).await?;
-        let failed = |error| Error::internal("encoding group values failed").caused_by(error);
-        let fields = columns
-            .iter()
-            .map(|column| SortField::new(column.values.data_type().clone()))
-            .collect();
-        let values: Vec<_> = columns.into_iter().map(|column| column.values).collect();
-        let converter = RowConverter::new(fields).map_err(failed)?;
-        let encoded = converter.convert_columns(&values).map_err(failed)?;
-        Ok(encoded.iter().map(|row| row.as_ref().into()).collect())
+        // In the order of the files, so that each page is read once.
+        let mut sorted = rows.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut keys: Vec<Key> = Vec::with_capacity(sorted.len());
+        for rows in sorted.chunks(KEY_ROWS_MAX) {
+            let columns = self.group_columns(snapshot, grouping, rows, counters).await?;
+            keys.extend(encode(columns)?);
+        }
+        let key = |row: &RowId| sorted.binary_search(row).ok().and_then(|at| keys.get(at)).cloned();
+        rows.iter()
+            .map(|row| key(row).ok_or_else(|| Error::internal("the group of a row was lost")))
+            .collect()
     }
 
     /// For each query its nearest groups, the one with the nearest hit first, each with its hits,
@@ -133,6 +139,18 @@ impl QueryEngine {
         grouping: &Grouping,
         counters: &Arc<Counters>,
     ) -> Result<Vec<Vec<Vec<SearchHit>>>> {
+        let hits = asked.queries.len().saturating_mul(asked.k).saturating_mul(grouping.size);
+        let bytes = hits.saturating_mul(size_of::<SearchHit>());
+        if bytes > self.limits().memory_bytes_max {
+            return Err(Error::invalid_argument(format!(
+                "{} queries for {} groups of {} hits would take {bytes} bytes, more than the {} \
+                 that one request may use",
+                asked.queries.len(),
+                asked.k,
+                grouping.size,
+                self.limits().memory_bytes_max
+            )));
+        }
         let mut states: Vec<State> = (0..asked.queries.len())
             .map(|at| State {
                 groups: GroupCollector::new(asked.k, grouping),
@@ -162,6 +180,16 @@ impl QueryEngine {
         }
         Ok(states.into_iter().map(|state| state.groups.groups).collect())
     }
+}
+
+fn encode(columns: Vec<OutputColumn>) -> Result<Vec<Key>> {
+    let failed = |error| Error::internal("encoding group values failed").caused_by(error);
+    let fields =
+        columns.iter().map(|column| SortField::new(column.values.data_type().clone())).collect();
+    let values: Vec<_> = columns.into_iter().map(|column| column.values).collect();
+    let converter = RowConverter::new(fields).map_err(failed)?;
+    let encoded = converter.convert_columns(&values).map_err(failed)?;
+    Ok(encoded.iter().map(|row| row.as_ref().into()).collect())
 }
 
 /// How far the search of one query has come.

@@ -8,7 +8,9 @@
 #![warn(missing_docs)]
 
 mod access;
+mod aggregate;
 mod bloom;
+mod bounded;
 mod by_key;
 mod cache;
 mod columns_cache;
@@ -19,7 +21,9 @@ mod engine;
 mod evaluate;
 mod filter;
 mod group;
+mod limits;
 mod order;
+mod ordered_rows;
 pub mod plan;
 mod prune;
 mod rank;
@@ -38,11 +42,13 @@ mod vectors;
 pub use cache::CacheUsage;
 pub use engine::{EngineOptions, QueryEngine};
 pub use group::{GroupKey, Grouping};
+pub use limits::{ANSWER_BYTES_MAX, QUERY_MEMORY_BYTES_MAX, QueryLimits};
 pub use order::OrderKey;
 pub use rank::{Boost, Boosts, Combine, Decay, DecayCurve, RandomScore, Ranker, ScoreOperator};
 pub use request::{
-    HybridRequest, OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, Refinement,
-    SearchHit, SearchRequest, SearchResult, VectorSearch,
+    Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, AggregateResult,
+    HybridRequest, OrderBy, OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult,
+    Refinement, SearchHit, SearchRequest, SearchResult, VectorSearch,
 };
 pub use snapshot::Snapshot;
 pub use value_path::{JsonCast, ValuePath};

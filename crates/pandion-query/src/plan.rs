@@ -6,6 +6,7 @@
 //! | [`MatchingRowsExec`] | one per matching row, in ascending order of row id |
 //! | [`VectorTopKExec`] | one per candidate: query vector, row, score; the nearest of each partition |
 //! | [`TopKMergeExec`] | the nearest of all partitions |
+//! | [`ColumnsExec`] | one per matching row: columns that are aggregated or ordered by |
 //! | [`RowIdsExec`] | given rows |
 //! | [`RowTakeExec`] | the rows of its input with the values of fields |
 //!
@@ -15,6 +16,7 @@
 
 mod batches;
 mod codec;
+mod columns_exec;
 mod filter_exec;
 mod rows_exec;
 mod take_exec;
@@ -29,8 +31,10 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::{ExecutionPlan, Partitioning, PlanProperties};
 use pandion_types::{Error, Result};
 
-pub(crate) use batches::{hits_of, matches_of, rows_of};
+pub(crate) use batches::{ROW, hits_of, matches_of, rows_of};
 pub use codec::{CodecTransport, PlanCodec, SnapshotResolver};
+pub use columns_exec::ColumnsExec;
+pub(crate) use columns_exec::{Form, FormedColumn, from_ordered};
 pub use filter_exec::FilterBitmapExec;
 pub use rows_exec::{MatchingRowsExec, RowIdsExec};
 pub use take_exec::RowTakeExec;
@@ -81,6 +85,11 @@ pub(crate) fn inbound(error: DataFusionError) -> Error {
         }
         error => Error::internal("executing the plan failed").caused_by(error),
     }
+}
+
+/// A plan that cannot be put together is a defect of ours.
+pub(crate) fn unplanned(error: DataFusionError) -> Error {
+    Error::internal("the request could not be planned").caused_by(error)
 }
 
 fn one_child(

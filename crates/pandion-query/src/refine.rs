@@ -157,7 +157,7 @@ impl QueryEngine {
         rows: &[RowId],
         counters: &Arc<Counters>,
     ) -> Result<HashMap<RowId, f64>> {
-        let columns = self.take(snapshot, &[field], rows.to_vec(), counters).await?;
+        let columns = self.take_repeating(snapshot, &[field], rows, counters).await?;
         let column = columns.first().ok_or_else(|| Error::internal("a taken column was lost"))?;
         let failed = |error| {
             Error::invalid_argument(format!("field {} is not numeric", column.field.name))
@@ -176,7 +176,7 @@ impl QueryEngine {
         rows: &[RowId],
         counters: &Arc<Counters>,
     ) -> Result<Vec<i64>> {
-        let columns = self.take(snapshot, &[field], rows.to_vec(), counters).await?;
+        let columns = self.take_repeating(snapshot, &[field], rows, counters).await?;
         let column = columns.first().ok_or_else(|| Error::internal("a taken column was lost"))?;
         let values = column.values.as_primitive_opt::<Int64Type>().ok_or_else(|| {
             Error::invalid_argument(format!(

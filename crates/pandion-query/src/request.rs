@@ -4,7 +4,7 @@ use arrow::array::ArrayRef;
 use pandion_filter::Filter;
 use pandion_index::{QueryBatch, ScoreRange};
 use pandion_source::IoCounts;
-use pandion_types::{FieldId, FieldSchema, MetricType, RowId};
+use pandion_types::{DataType, FieldId, FieldSchema, MetricType, RowId};
 
 use crate::group::Grouping;
 use crate::order::OrderKey;
@@ -137,13 +137,15 @@ pub struct SearchResult {
     pub cost: QueryCost,
 }
 
-/// Rows that match a filter, in ascending order of row id.
+/// Rows that match a filter, in the order of `order`, equal ones in ascending order of row id.
 #[derive(Clone, Debug, Default)]
 pub struct QueryRequest {
     /// Only rows that match count; `None` when all do.
     pub filter: Option<Filter>,
     /// The fields whose values are returned, in this order.
     pub output: Vec<FieldId>,
+    /// What the rows are ordered by, most significant first; empty for the row id alone.
+    pub order: Vec<OrderBy>,
     /// At most so many rows; `None` for all.
     pub limit: Option<usize>,
     /// Matching rows to leave out first.
@@ -152,12 +154,125 @@ pub struct QueryRequest {
     pub options: QueryOptions,
 }
 
+/// One of the fields that rows or groups are ordered by.
+///
+/// Text is ordered by its bytes, `false` comes before `true`. Of numbers, NaN is the largest, and
+/// both zeros are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderBy {
+    /// The field: Bool, an integer, a float, VarChar or Timestamptz.
+    pub field: FieldId,
+    /// Whether the largest value comes first.
+    pub descending: bool,
+    /// Whether rows without a value come before all others.
+    pub nulls_first: bool,
+}
+
 /// The answer to a [`QueryRequest`].
 #[derive(Debug)]
 pub struct QueryResult {
-    /// The rows, ascending.
+    /// The rows, in the order that was asked for.
     pub rows: Vec<RowId>,
     /// The values of the rows.
+    pub columns: Vec<OutputColumn>,
+    /// What the answer cost.
+    pub cost: QueryCost,
+}
+
+/// Aggregates over the rows that match a filter.
+#[derive(Clone, Debug, Default)]
+pub struct AggregateRequest {
+    /// Only rows that match count; `None` when all do.
+    pub filter: Option<Filter>,
+    /// Rows with equal values of these fields make a group, rows without a value one of their own;
+    /// when empty, all rows make one group, which is there even without rows. The fields are
+    /// integers, VarChar or Timestamptz.
+    pub group_by: Vec<FieldId>,
+    /// The columns that are returned, in this order.
+    pub output: Vec<AggregateOutput>,
+    /// Fields of `group_by` that groups are ordered by, most significant first. The fields that
+    /// are not named follow, ascending, so that the order is the same every time.
+    pub order: Vec<OrderBy>,
+    /// At most so many groups; `None` for all.
+    pub limit: Option<usize>,
+    /// Groups to leave out first.
+    pub offset: usize,
+    /// How the answer may be found.
+    pub options: QueryOptions,
+}
+
+/// A column of the answer to an [`AggregateRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AggregateOutput {
+    /// The value of this field of `group_by`.
+    Group(FieldId),
+    /// An aggregate of the rows of the group.
+    Aggregate(Aggregate),
+}
+
+/// An aggregate of the rows of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aggregate {
+    /// The name of its column.
+    pub name: String,
+    /// What is computed.
+    pub function: AggregateFunction,
+    /// What it is computed of; `None` for the rows themselves, which can only be counted.
+    pub field: Option<FieldId>,
+}
+
+/// What is computed of the values of a group. Rows without a value are left out; where none is
+/// left, the count is 0 and everything else has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregateFunction {
+    /// How many rows have a value, for fields of every type. Int64.
+    Count,
+    /// The sum of integers, as Int64, or of floats, as Double.
+    Sum,
+    /// The mean of integers or floats, as Double. The sum of integers behind it is exact.
+    Avg,
+    /// The smallest integer, float, VarChar or Timestamptz, in the type of the field.
+    Min,
+    /// The largest integer, float, VarChar or Timestamptz, in the type of the field. NaN is larger
+    /// than every other number.
+    Max,
+}
+
+impl AggregateFunction {
+    /// Every function.
+    pub const ALL: [Self; 5] = [Self::Count, Self::Sum, Self::Avg, Self::Min, Self::Max];
+
+    /// The name as Milvus writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+        }
+    }
+
+    /// Whether it is defined for fields of this type.
+    #[must_use]
+    pub fn takes(self, data_type: DataType) -> bool {
+        let is_number = data_type.is_integer() || data_type.is_float();
+        match self {
+            Self::Count => true,
+            Self::Sum | Self::Avg => is_number,
+            Self::Min | Self::Max => {
+                is_number || matches!(data_type, DataType::VarChar | DataType::Timestamptz)
+            }
+        }
+    }
+}
+
+/// The answer to an [`AggregateRequest`].
+#[derive(Debug)]
+pub struct AggregateResult {
+    /// One value per group. The columns of aggregates belong to no field of the collection: their
+    /// field carries name, type and nullability only.
     pub columns: Vec<OutputColumn>,
     /// What the answer cost.
     pub cost: QueryCost,
@@ -215,6 +330,8 @@ pub struct StageTimes {
     pub vectors_us: u64,
     /// Comparing vectors.
     pub compare_us: u64,
+    /// Reading the columns that rows are aggregated or ordered by.
+    pub columns_us: u64,
     /// Fetching the values of result rows.
     pub take_us: u64,
 }

@@ -2,23 +2,28 @@
 
 use std::sync::Arc;
 
+use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
 use pandion_filter::Filter;
 use pandion_types::Result;
 
+use crate::bounded;
 use crate::counters::Counters;
 use crate::engine::{QueryEngine, output_columns, resolve};
+use crate::limits::QueryLimits;
 use crate::plan::{MatchingRowsExec, RowTakeExec, rows_of};
 use crate::request::{QueryOptions, QueryRequest, QueryResult};
 use crate::snapshot::Snapshot;
 
 impl QueryEngine {
-    /// The rows that match, in ascending order of row id.
+    /// The rows that match, in the order that the request asks for.
     ///
-    /// Reads no further than the limit asks for.
+    /// Without an order, no more is read than the limit asks for; with one, the ordering columns of
+    /// all matching rows are.
     ///
     /// # Errors
-    /// As [`Self::search`].
+    /// As [`Self::search`]; `InvalidArgument` when the answer, or the rows that must be kept to
+    /// order them, would be larger than the limits allow.
     pub async fn query(
         &self,
         snapshot: &Arc<Snapshot>,
@@ -27,16 +32,23 @@ impl QueryEngine {
         let counters = Arc::new(Counters::default());
         let filter =
             self.filter_plan(snapshot, request.filter.as_ref(), request.options, &counters)?;
-        let rows =
-            MatchingRowsExec::new(filter, Arc::clone(snapshot), request.offset, request.limit);
+        let rows: Arc<dyn ExecutionPlan> = if request.order.is_empty() {
+            let (skip, fetch) = (request.offset, request.limit);
+            Arc::new(MatchingRowsExec::new(filter, Arc::clone(snapshot), skip, fetch))
+        } else {
+            self.ordered_rows_plan(snapshot, &request, filter, &counters)?
+        };
         let fields = resolve(snapshot, &request.output)?;
-        let plan = RowTakeExec::new(
-            Arc::new(rows),
-            Arc::clone(snapshot),
-            fields.clone(),
-            Arc::clone(&counters),
-        )?;
-        let batch = self.execute_one(Arc::new(plan)).await?;
+        let plan =
+            RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(&counters))?
+                .with_bytes_max(self.limits().answer_bytes_max);
+        let batch = if request.order.is_empty() {
+            self.execute_one(Arc::new(plan)).await?
+        } else {
+            // The values have been measured when they were taken.
+            let limits = QueryLimits { answer_bytes_max: usize::MAX, ..self.limits() };
+            bounded::collect(&self.transported(Arc::new(plan))?, limits).await?
+        };
         let rows = rows_of(&batch)?;
         let columns = output_columns(fields, &batch);
         Ok(QueryResult { rows, columns, cost: counters.cost(snapshot) })

@@ -6,6 +6,8 @@
     reason = "the numbers are small"
 )]
 
+mod bloom;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +41,9 @@ use crate::{
 };
 
 mod search;
+
+mod aggregates;
+mod ordering;
 
 const DIM: usize = 8;
 const ROWS_PER_FILE: usize = 60;
@@ -149,16 +154,26 @@ async fn data_file(
     file: usize,
     schema: &CollectionSchema,
 ) -> DataFile {
-    let batch = batch(file);
-    let mut bytes = Vec::new();
     // Small row groups and pages, so that pruning has something to leave out.
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(25))
         .set_data_page_row_count_limit(5)
         .set_write_batch_size(5)
         .build();
+    put_file(store, file, &batch(file), properties, schema).await
+}
+
+/// Writes a file and gives its entry in the manifest.
+async fn put_file(
+    store: &Arc<dyn ObjectStore>,
+    file: usize,
+    batch: &RecordBatch,
+    properties: WriterProperties,
+    schema: &CollectionSchema,
+) -> DataFile {
+    let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
-    writer.write(&batch).unwrap();
+    writer.write(batch).unwrap();
     writer.close().unwrap();
     let location = Path::from(format!("lake/{file}.parquet"));
     store.put(&location, Bytes::from(bytes).into()).await.unwrap();
@@ -233,7 +248,7 @@ impl Lake {
             output: vec![FieldId(101)],
             limit,
             offset,
-            options: QueryOptions::default(),
+            ..QueryRequest::default()
         };
         let coded = self.coded.query(&self.snapshot, request.clone());
         let coded = self.runtime.block_on(coded).unwrap();

@@ -35,7 +35,7 @@ pub struct JsonCast {
 
 impl QueryEngine {
     /// The columns of fields for rows, in the order of `fields` and of `rows`, which both may
-    /// repeat.
+    /// repeat. They are not for an answer: only the memory of the request bounds them.
     pub(crate) async fn take_repeating(
         &self,
         snapshot: &Arc<Snapshot>,
@@ -46,7 +46,9 @@ impl QueryEngine {
         let mut distinct = fields.to_vec();
         distinct.sort_unstable();
         distinct.dedup();
-        let columns = self.take(snapshot, &distinct, rows.to_vec(), counters).await?;
+        let bytes_max = self.limits().memory_bytes_max;
+        let columns =
+            self.take_within(snapshot, &distinct, rows.to_vec(), bytes_max, counters).await?;
         fields
             .iter()
             .map(|id| {

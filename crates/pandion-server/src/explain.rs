@@ -36,6 +36,7 @@ pub(crate) fn explain(cost: &QueryCost, rows: usize) -> String {
             "filter_us": stages.filter_us,
             "vectors_us": stages.vectors_us,
             "compare_us": stages.compare_us,
+            "columns_us": stages.columns_us,
             "take_us": stages.take_us,
         },
     })

@@ -8,10 +8,6 @@ use pandion_types::Error;
 /// A capability of the Milvus API that Pandion does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Feature {
-    /// Grouping of hits or rows: `group_by_field`, `group_by_fields`, `group_size`.
-    GroupBy,
-    /// Order by other fields: `order_by_fields`.
-    OrderBy,
     /// Chains of functions: `function_chains`.
     FunctionChains,
     /// Aggregation of hits: `search_aggregation`.
@@ -22,12 +18,8 @@ pub(crate) enum Feature {
     Namespace,
     /// Several searches in one request: `sub_reqs`.
     SubRequests,
-    /// Parts of points in time: `time_fields`.
-    TimeFields,
     /// Choice of a text analyzer: `analyzer_name`.
     Analyzer,
-    /// Aggregates of a query other than `count(*)`.
-    Aggregates,
 }
 
 impl Feature {
@@ -35,16 +27,12 @@ impl Feature {
     #[must_use]
     pub(crate) fn refusal(self) -> Error {
         let (parameter, what) = match self {
-            Self::GroupBy => ("group_by_field", "grouping"),
-            Self::OrderBy => ("order_by_fields", "ordering by fields"),
             Self::FunctionChains => ("function_chains", "chains of functions"),
             Self::SearchAggregation => ("search_aggregation", "aggregation of hits"),
             Self::Highlighter => ("highlighter", "highlighting"),
             Self::Namespace => ("namespace", "namespaces"),
             Self::SubRequests => ("sub_reqs", "several searches in one request"),
-            Self::TimeFields => ("time_fields", "extraction of parts of a point in time"),
             Self::Analyzer => ("analyzer_name", "choice of a text analyzer"),
-            Self::Aggregates => ("output_fields", "aggregates other than a single count(*)"),
         };
         Error::unsupported(format!("{parameter} is not supported: Pandion does not serve {what}"))
     }

@@ -11,6 +11,7 @@ mod indexes;
 mod loading;
 mod methods;
 mod partitions;
+mod querying;
 mod reading;
 mod refreshing;
 mod reply;

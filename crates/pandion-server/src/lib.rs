@@ -14,6 +14,7 @@ mod iterators;
 mod metrics;
 mod names;
 mod node;
+mod order_fields;
 mod output_fields;
 mod params;
 mod placeholder;
@@ -26,6 +27,7 @@ mod search_params;
 mod server;
 mod status;
 mod template_codec;
+mod time_parts;
 
 pub use pandion_catalog::PublishPolicy;
 pub use server::{Server, ServerOptions};

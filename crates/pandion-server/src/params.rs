@@ -3,6 +3,8 @@
 //! Clients write values as text, each in the manner of its language: Python sends `True`, others
 //! `true`. What a key means is not known here.
 
+use std::collections::BTreeMap;
+
 use chrono_tz::Tz;
 use pandion_proto::common::KeyValuePair;
 use pandion_types::{Error, Result};
@@ -51,6 +53,19 @@ impl<'a> Params<'a> {
     /// `InvalidArgument` when no zone has that name.
     pub(crate) fn timezone(self) -> Result<Option<Tz>> {
         self.text("timezone").map(parse_timezone).transpose()
+    }
+}
+
+/// The zone in which points in time are read and written: the one that a request asks for, else the
+/// one of the collection's property `timezone`, else UTC.
+///
+/// # Errors
+/// `InvalidArgument` when the property names no zone.
+pub(crate) fn timezone_of(asked: Option<Tz>, properties: &BTreeMap<String, String>) -> Result<Tz> {
+    match (asked, properties.get("timezone")) {
+        (Some(asked), _) => Ok(asked),
+        (None, Some(name)) => parse_timezone(name),
+        (None, None) => Ok(Tz::UTC),
     }
 }
 
@@ -105,6 +120,10 @@ mod tests {
         assert_eq!(params.integer("missing").unwrap(), None);
         assert_eq!(params.integer("offset").unwrap_err().message(), "offset [ten] is invalid");
         assert_eq!(params.timezone().unwrap(), Some(Tz::Asia__Shanghai));
+        let properties = [("timezone".to_owned(), "Asia/Tokyo".to_owned())].into();
+        assert_eq!(timezone_of(None, &properties).unwrap(), Tz::Asia__Tokyo);
+        assert_eq!(timezone_of(Some(Tz::GMT), &properties).unwrap(), Tz::GMT);
+        assert_eq!(timezone_of(None, &BTreeMap::new()).unwrap(), Tz::UTC);
         let error = parse_timezone("Nowhere/Land").unwrap_err();
         assert_eq!(error.message(), "unknown or invalid IANA Time Zone ID: Nowhere/Land");
     }

@@ -7,8 +7,11 @@ use chrono_tz::Tz;
 use pandion_proto::milvus::QueryRequest;
 use pandion_types::{Error, Result};
 
+use crate::explain::EXPLAIN;
 use crate::feature::Feature;
+use crate::output_fields::QueryOutput;
 use crate::params::Params;
+use crate::time_parts::{TimePart, decode_time_parts};
 
 /// The largest offset and limit of a query together.
 pub(crate) const QUERY_WINDOW_MAX: i64 = 16_384;
@@ -16,18 +19,28 @@ pub(crate) const QUERY_WINDOW_MAX: i64 = 16_384;
 /// The parameters of one query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueryParams {
-    /// At most so many rows; `None` for all.
+    /// At most so many rows or groups; `None` for all.
     pub(crate) limit: Option<usize>,
-    /// Matching rows to leave out first; 0 without a limit.
+    /// Matching rows or groups to leave out first; 0 without a limit.
     pub(crate) offset: usize,
     /// Whether the query is one page of an iterator.
     pub(crate) iterator: bool,
-    /// Whether fewer rows than asked for will do.
+    /// Whether fewer rows than asked for will do. Pages are always full here.
     pub(crate) reduce_stop_for_best: bool,
     /// The collection that an iterator began with.
     pub(crate) collection_id: Option<i64>,
-    /// Zone in which points in time are returned.
+    /// The primary key after which an iterator goes on.
+    pub(crate) after_key: Option<i64>,
+    /// What rows are grouped by, as the client wrote it.
+    pub(crate) group_by: Vec<String>,
+    /// What rows or groups are ordered by, as the client wrote it.
+    pub(crate) order_by: Vec<String>,
+    /// Zone in which points in time are returned; `None` for the collection's.
     pub(crate) timezone: Option<Tz>,
+    /// What is returned of points in time; nothing for whole ones.
+    pub(crate) time_parts: Vec<TimePart>,
+    /// Whether the answer is to say how it was found.
+    pub(crate) explain: bool,
     /// What is asked for and not served, in a fixed order.
     pub(crate) features: Vec<Feature>,
 }
@@ -35,51 +48,79 @@ pub(crate) struct QueryParams {
 /// Parses the parameters of a query.
 ///
 /// # Errors
-/// `InvalidArgument` that names the parameter.
+/// `InvalidArgument` that names the parameter; for an order without a limit, and for an order or an
+/// iterator's key where they do not belong.
 pub(crate) fn decode_query_params(request: &QueryRequest) -> Result<QueryParams> {
     let params = Params(&request.query_params);
-    let limit = params.integer("limit")?;
-    let offset = params.integer("offset")?.unwrap_or(0);
-    // Milvus looks at the offset only beside a limit.
-    let (limit, offset) = match limit {
-        Some(limit) => {
-            let (limit, offset) = check_window(limit, offset)?;
-            (Some(limit), offset)
-        }
-        None => (None, 0),
-    };
-    let asked = [
-        (Feature::GroupBy, params.text("group_by_fields").is_some()),
-        (Feature::OrderBy, params.text("order_by_fields").is_some()),
-        (Feature::Namespace, request.namespace.is_some()),
-        (Feature::TimeFields, params.text("time_fields").is_some()),
-    ];
-    Ok(QueryParams {
+    let (limit, offset) = decode_window(params)?;
+    // What has not been flushed does not exist here; the value is checked all the same.
+    params.flag("ignore_growing")?;
+    let parts = params.text("time_fields").map(decode_time_parts).transpose()?;
+    let decoded = QueryParams {
         limit,
         offset,
         iterator: params.flag("iterator")?,
         reduce_stop_for_best: params.flag("reduce_stop_for_best")?,
         collection_id: params.integer("collection_id")?,
+        after_key: decode_iterator_key(params)?,
+        group_by: list(params, "group_by_fields"),
+        order_by: list(params, "order_by_fields"),
         timezone: params.timezone()?,
-        features: asked.into_iter().filter(|(_, asked)| *asked).map(|(f, _)| f).collect(),
-    })
+        time_parts: parts.unwrap_or_default(),
+        explain: params.flag(EXPLAIN)?,
+        features: request.namespace.iter().map(|_| Feature::Namespace).collect(),
+    };
+    if !decoded.order_by.is_empty() {
+        if decoded.limit.is_none() {
+            return Err(Error::invalid_argument("ORDER BY requires explicit limit"));
+        }
+        if decoded.iterator {
+            return Err(Error::invalid_argument("ORDER BY with iterator is not supported"));
+        }
+    }
+    if decoded.after_key.is_some() && !decoded.iterator {
+        return Err(Error::invalid_argument("query_iter_last_pk is only allowed for an iterator"));
+    }
+    Ok(decoded)
 }
 
 impl QueryParams {
-    /// Checks the limit against what is asked for: `filtered` says whether there is a filter,
-    /// `counts` whether rows are counted instead of returned.
+    /// Checks the limit against what is asked for: `filtered` says whether there is a filter that
+    /// not every row matches.
     ///
     /// # Errors
     /// `InvalidArgument` for a count of one page, and for all rows of a collection.
-    pub(crate) fn check_use(&self, filtered: bool, counts: bool) -> Result<()> {
-        if counts && self.limit.is_some() {
-            return Err(Error::invalid_argument("count entities with pagination is not allowed"));
-        }
-        if !filtered && !counts && self.limit.is_none() {
+    pub(crate) fn check_use(&self, filtered: bool, output: &QueryOutput) -> Result<()> {
+        if !filtered && !output.aggregates() && self.limit.is_none() {
             return Err(Error::invalid_argument("empty expression should be used with limit"));
+        }
+        if output.counts_all_rows() && self.limit.is_some() {
+            return Err(Error::invalid_argument("count entities with pagination is not allowed"));
         }
         Ok(())
     }
+}
+
+/// The names between commas.
+fn list(params: Params<'_>, key: &str) -> Vec<String> {
+    let names = params.text(key).unwrap_or_default().split(',').map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// The key of the last row that an iterator has seen. The place inside that row, which clients send
+/// beside it when they iterate over elements of structs, is checked and not used: rows have none.
+fn decode_iterator_key(params: Params<'_>) -> Result<Option<i64>> {
+    params.integer("query_iter_last_element_offset")?;
+    params.integer("query_iter_last_pk")
+}
+
+/// Milvus looks at the offset only beside a limit.
+fn decode_window(params: Params<'_>) -> Result<(Option<usize>, usize)> {
+    let limit = params.integer("limit")?;
+    let offset = params.integer("offset")?.unwrap_or(0);
+    let Some(limit) = limit else { return Ok((None, 0)) };
+    let (limit, offset) = check_window(limit, offset)?;
+    Ok((Some(limit), offset))
 }
 
 fn check_window(limit: i64, offset: i64) -> Result<(usize, usize)> {
@@ -107,6 +148,8 @@ mod tests {
     use pandion_proto::common::KeyValuePair;
 
     use super::*;
+    use crate::output_fields::query_output;
+    use crate::output_fields::testing::{owned, schema};
 
     fn decode(list: &[(&str, &str)]) -> Result<QueryParams> {
         let query_params = list
@@ -129,7 +172,10 @@ mod tests {
             ("iterator", "True"),
             ("ignore_growing", "False"),
             ("reduce_stop_for_best", "True"),
+            ("query_iter_last_pk", "-3"),
+            ("query_iter_last_element_offset", "0"),
             ("timezone", "UTC"),
+            ("explain", "true"),
         ])
         .unwrap();
         let expected = QueryParams {
@@ -138,10 +184,15 @@ mod tests {
             iterator: true,
             reduce_stop_for_best: true,
             collection_id: Some(449),
+            after_key: Some(-3),
             timezone: Some(Tz::UTC),
-            features: Vec::new(),
+            explain: true,
+            ..QueryParams::default()
         };
         assert_eq!(params, expected);
+        assert!(refusal(&[("query_iter_last_pk", "3")]).contains("only allowed for an iterator"));
+        assert_eq!(refusal(&[("query_iter_last_pk", "x")]), "query_iter_last_pk [x] is invalid");
+        assert!(refusal(&[("ignore_growing", "x")]).starts_with("ignore_growing [x] is invalid"));
     }
 
     #[test]
@@ -168,26 +219,68 @@ mod tests {
     }
 
     #[test]
-    fn use_is_checked() {
-        let paged = decode(&[("limit", "1")]).unwrap();
-        let whole = decode(&[]).unwrap();
-        paged.check_use(false, false).unwrap();
-        whole.check_use(true, false).unwrap();
-        whole.check_use(false, true).unwrap();
-        let text = |result: Result<()>| result.unwrap_err().message().to_owned();
-        assert_eq!(
-            text(paged.check_use(false, true)),
-            "count entities with pagination is not allowed"
-        );
-        assert_eq!(
-            text(whole.check_use(false, false)),
-            "empty expression should be used with limit"
-        );
+    fn lists_are_split_at_commas() {
+        let params = decode(&[
+            ("limit", "1"),
+            ("group_by_fields", " a, ,b "),
+            ("order_by_fields", "a:desc:nulls_last,b"),
+            ("time_fields", "year,day"),
+        ])
+        .unwrap();
+        assert_eq!(params.group_by, ["a", "b"]);
+        assert_eq!(params.order_by, ["a:desc:nulls_last", "b"]);
+        assert_eq!(params.time_parts, [TimePart::Year, TimePart::Day]);
+        assert!(refusal(&[("time_fields", "week")]).contains("for extraction: week"));
     }
 
     #[test]
-    fn features_are_listed() {
-        let params = decode(&[("group_by_fields", "a"), ("order_by_fields", "a:asc")]).unwrap();
-        assert_eq!(params.features, [Feature::GroupBy, Feature::OrderBy]);
+    fn an_order_needs_a_limit_and_no_iterator() {
+        assert_eq!(refusal(&[("order_by_fields", "a")]), "ORDER BY requires explicit limit");
+        assert_eq!(
+            refusal(&[("order_by_fields", "a"), ("limit", "1"), ("iterator", "True")]),
+            "ORDER BY with iterator is not supported"
+        );
+        assert!(decode(&[("order_by_fields", " , ")]).unwrap().order_by.is_empty());
+    }
+
+    #[test]
+    fn use_is_checked() {
+        let paged = decode(&[("limit", "1")]).unwrap();
+        let whole = decode(&[]).unwrap();
+        let output = |names: &[&str], group_by: &[&str]| {
+            query_output(&schema(), &owned(names), &owned(group_by)).unwrap()
+        };
+        let rows = output(&["*"], &[]);
+        let count = output(&["count(*)"], &[]);
+        let counts = output(&["count(*)", "sum(price)"], &[]);
+        let grouped = output(&["name", "count(*)"], &["name"]);
+        let distinct = output(&["name"], &["name"]);
+        for (params, filtered, output) in [
+            (&paged, false, &rows),
+            (&whole, true, &rows),
+            (&whole, false, &count),
+            (&whole, false, &counts),
+            (&whole, false, &grouped),
+            (&paged, false, &grouped),
+            (&paged, false, &distinct),
+            (&whole, true, &distinct),
+        ] {
+            params.check_use(filtered, output).unwrap();
+        }
+        let refusal = |params: &QueryParams, output| {
+            params.check_use(false, output).unwrap_err().message().to_owned()
+        };
+        for output in [&count, &counts] {
+            assert_eq!(refusal(&paged, output), "count entities with pagination is not allowed");
+        }
+        for output in [&rows, &distinct] {
+            assert_eq!(refusal(&whole, output), "empty expression should be used with limit");
+        }
+    }
+
+    #[test]
+    fn namespaces_are_listed() {
+        let request = QueryRequest { namespace: Some("n".to_owned()), ..QueryRequest::default() };
+        assert_eq!(decode_query_params(&request).unwrap().features, [Feature::Namespace]);
     }
 }

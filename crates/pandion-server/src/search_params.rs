@@ -16,6 +16,7 @@ use crate::explain::EXPLAIN;
 use crate::feature::Feature;
 use crate::params::Params;
 use crate::placeholder::check_query_count;
+use crate::time_parts::{TimePart, decode_time_parts};
 
 /// The largest number of hits per query vector, of hits left out, and of both together.
 pub(crate) const SEARCH_WINDOW_MAX: i64 = 16_384;
@@ -47,6 +48,8 @@ pub(crate) struct SearchParams {
     pub(crate) collection_id: Option<i64>,
     /// Whether the answer is to tell how it was found.
     pub(crate) explain: bool,
+    /// The parts that are returned of points in time; none for whole ones.
+    pub(crate) time_parts: Vec<TimePart>,
 }
 
 /// How an iterator of a client pages.
@@ -129,6 +132,7 @@ fn decode_rest(params: Params<'_>, limit: usize, offset: usize) -> Result<Search
         iterator: None,
         collection_id: params.integer("collection_id")?,
         explain: params.flag(EXPLAIN)?,
+        time_parts: decode_time_fields(params)?,
     })
 }
 
@@ -238,7 +242,6 @@ pub(crate) fn requested_features(request: &SearchRequest) -> Vec<Feature> {
         (Feature::Highlighter, request.highlighter.is_some()),
         (Feature::Namespace, request.namespace.is_some()),
         (Feature::SubRequests, !request.sub_reqs.is_empty()),
-        (Feature::TimeFields, given(&["time_fields"])),
         (Feature::Analyzer, given(&["analyzer_name"])),
     ];
     asked.into_iter().filter(|(_, asked)| *asked).map(|(feature, _)| feature).collect()
@@ -292,6 +295,14 @@ fn check_window(what: &str, number: i64, min: i64) -> Result<usize> {
             ))
         },
     )
+}
+
+/// Parses `time_fields`.
+///
+/// # Errors
+/// `InvalidArgument` that names what is no part of a point in time.
+pub(crate) fn decode_time_fields(params: Params<'_>) -> Result<Vec<TimePart>> {
+    Ok(params.text("time_fields").map(decode_time_parts).transpose()?.unwrap_or_default())
 }
 
 /// Parses `round_decimal`.

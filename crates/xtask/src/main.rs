@@ -3,6 +3,8 @@
 //! It builds, checks and tests the workspace. It is no part of the product: nothing may depend on
 //! it, and it depends on no crate of the workspace.
 
+mod installed;
+mod node;
 mod pipeline;
 mod process;
 mod python;
@@ -22,7 +24,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [--only STAGE]...   every check and every test; the last line is the sum
-                           stages: fmt clippy tidy deny build rust python
+                           stages: fmt clippy tidy deny build rust node python
   ci                       the same as test
   py [PYTEST ARGUMENT]...  builds the binaries and runs tests/python, for instance: py -k refresh
   tidy                     the rules that no compiler checks: layers, sizes, heads, lock file

@@ -40,7 +40,7 @@ pub(super) static ROWS: LazyLock<SchemaRef> =
     LazyLock::new(|| Arc::new(Schema::new(vec![Field::new(ROW, DataType::Int64, false)])));
 
 /// The column of row ids, the first where a schema has no other.
-pub(super) const ROW: &str = "row";
+pub(crate) const ROW: &str = "row";
 
 pub(super) fn matches_batch(found: &Matches) -> Result<RecordBatch> {
     let Unit { file, row_group, first_row, rows } = &found.unit;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::TaskContext;
+use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
@@ -21,15 +22,17 @@ use pandion_types::{
 };
 use prost::Message;
 
+use super::columns_exec::{ColumnsExec, Form, FormedColumn};
 use super::filter_exec::FilterBitmapExec;
 use super::rows_exec::{MatchingRowsExec, RowIdsExec};
 use super::take_exec::RowTakeExec;
 use super::topk_exec::{Target, TopKMergeExec, VectorTopKExec};
 use super::{PlanTransport, inbound, one_child, outbound};
+use crate::aggregate::udaf;
 use crate::counters::Counters;
 use crate::engine::QueryEngine;
 use crate::filter::FilterPlan;
-use crate::request::{QueryOptions, SearchHit};
+use crate::request::{AggregateFunction, QueryOptions, SearchHit};
 use crate::scan::Scan;
 use crate::snapshot::Snapshot;
 
@@ -124,9 +127,31 @@ impl PlanCodec {
                 let fields = message.fields.into_iter();
                 let fields = fields.map(|id| field(&snapshot, id)).collect::<Result<_>>()?;
                 let counters = Arc::clone(&self.counters);
-                Arc::new(RowTakeExec::new(input()?, snapshot, fields, counters)?)
+                let node = RowTakeExec::new(input()?, snapshot, fields, counters)?;
+                Arc::new(node.with_bytes_max(size(message.bytes_max)?))
             }
+            Node::Columns(message) => Arc::new(self.columns(message, input()?)?),
         })
+    }
+
+    fn columns(
+        &self,
+        message: ColumnsMessage,
+        input: Arc<dyn ExecutionPlan>,
+    ) -> Result<ColumnsExec> {
+        let snapshot = self.open(message.version.as_ref())?;
+        if message.fields.len() != message.forms.len() {
+            return Err(corrupt("form"));
+        }
+        let columns = message.fields.into_iter().zip(message.forms);
+        let columns = columns.map(|(id, form)| {
+            let form = Form::ALL.into_iter().find(|known| known.code() == form);
+            let form = form.ok_or_else(|| corrupt("form"))?;
+            Ok(FormedColumn { field: field(&snapshot, id)?, form })
+        });
+        let columns = columns.collect::<Result<_>>()?;
+        let in_flight = self.engine.in_flight();
+        ColumnsExec::new(input, snapshot, columns, in_flight, Arc::clone(&self.counters))
     }
 
     fn filter(&self, message: FilterMessage) -> Result<FilterBitmapExec> {
@@ -212,6 +237,15 @@ impl PhysicalExtensionCodec for PlanCodec {
         self.node(message, inputs).map_err(outbound)
     }
 
+    /// The aggregate functions that plans call are DataFusion's own, known by name.
+    fn try_decode_udaf(&self, name: &str, _: &[u8]) -> DataFusionResult<Arc<AggregateUDF>> {
+        AggregateFunction::ALL
+            .into_iter()
+            .find(|function| function.name() == name)
+            .map(udaf)
+            .ok_or_else(|| outbound(corrupt("aggregate function")))
+    }
+
     fn try_encode(
         &self,
         node: Arc<dyn ExecutionPlan>,
@@ -248,10 +282,18 @@ fn message_of(node: &dyn ExecutionPlan) -> Option<Node> {
         let rows = node.rows().iter().map(|row| row.get()).collect();
         return Some(Node::Ids(IdsMessage { rows }));
     }
+    if let Some(node) = node.downcast_ref::<ColumnsExec>() {
+        return Some(Node::Columns(ColumnsMessage {
+            version: Some(Version::of(node.snapshot())),
+            fields: node.columns().iter().map(|column| column.field.id.0).collect(),
+            forms: node.columns().iter().map(|column| column.form.code()).collect(),
+        }));
+    }
     let node = node.downcast_ref::<RowTakeExec>()?;
     Some(Node::Take(TakeMessage {
         version: Some(Version::of(node.snapshot())),
         fields: node.fields().map(|field| field.0).collect(),
+        bytes_max: node.bytes_max() as u64,
     }))
 }
 
@@ -321,7 +363,7 @@ fn corrupt(what: &str) -> Error {
 
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 8")]
     node: Option<Node>,
 }
 
@@ -339,6 +381,8 @@ enum Node {
     Ids(IdsMessage),
     #[prost(message, tag = "6")]
     Take(TakeMessage),
+    #[prost(message, tag = "8")]
+    Columns(ColumnsMessage),
 }
 
 /// Names a snapshot.
@@ -455,4 +499,17 @@ struct TakeMessage {
     version: Option<Version>,
     #[prost(int64, repeated, tag = "2")]
     fields: Vec<i64>,
+    #[prost(uint64, tag = "3")]
+    bytes_max: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ColumnsMessage {
+    #[prost(message, optional, tag = "1")]
+    version: Option<Version>,
+    #[prost(int64, repeated, tag = "2")]
+    fields: Vec<i64>,
+    /// One for each field.
+    #[prost(uint32, repeated, tag = "3")]
+    forms: Vec<u32>,
 }

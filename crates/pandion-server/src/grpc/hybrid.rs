@@ -1,28 +1,29 @@
 //! Hybrid search: several searches of one snapshot whose hits become one list.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use chrono_tz::Tz;
 use futures::future::try_join_all;
-use pandion_catalog::Collection;
 use pandion_proto::milvus;
-use pandion_query::{Grouping, HybridRequest, QueryOptions, Snapshot, VectorSearch};
+use pandion_query::{HybridRequest, QueryOptions, Snapshot, VectorSearch};
 use pandion_types::{DataType, Error, Result};
 
 use super::reading::filter;
-use super::searching::{Shape, part, search_data, status};
+use super::searching::{
+    BINARY_WITH_GROUPS, BOOSTS_WITH_GROUPS, RANGE_WITH_GROUPS, Scope, Shape, search_data, status,
+};
 use super::{Caller, Door};
 use crate::access::{Action, Resource};
 use crate::clock;
 use crate::explain::EXPLAIN;
 use crate::feature::Feature;
 use crate::output_fields::search_output;
-use crate::params::Params;
+use crate::params::{Params, timezone_of};
 use crate::rank_params::{Scoring, decode_function_score, decode_rank_params};
 use crate::refine_params::{decode_group_scorer, decode_grouping, reads_single_group_value};
 use crate::search_params::{
-    SEARCH_WINDOW_MAX, decode_part_params, decode_round_decimal, requested_features,
+    SEARCH_WINDOW_MAX, decode_part_params, decode_round_decimal, decode_time_fields,
+    requested_features,
 };
 
 /// The most searches that one request may bring.
@@ -40,31 +41,29 @@ pub(super) async fn hybrid_search(
     check(&request)?;
     let params = Params(&request.rank_params);
     let (limit, offset) = decode_window(params)?;
-    let timezone = params.timezone()?;
+    let timezone = timezone_of(params.timezone()?, &collection.properties)?;
     let snapshot = door.node().snapshot(&collection).await?;
     let schema = snapshot.schema();
     let output = search_output(schema, &request.output_fields)?;
     let grouping = decode_grouping(params, schema)?;
-    let scoring = scoring(&request, &snapshot, timezone.unwrap_or(Tz::UTC))?;
+    let scoring = scoring(&request, &snapshot, timezone)?;
     let ranker = match scoring.ranker {
         Some(ranker) => ranker,
         None => decode_rank_params(params, request.requests.len())?,
     };
     if scoring.boosts.is_some() && grouping.is_some() {
-        return Err(Error::invalid_argument(
-            "failed to create query plan: don't support use segment scorer with group_by or \
-             search_iterator",
-        ));
+        return Err(Error::invalid_argument(BOOSTS_WITH_GROUPS));
     }
     let parts = request.requests.iter();
-    let searches = try_join_all(parts.map(|part| {
-        search(door, &collection, &snapshot, part, (limit + offset, timezone), grouping.as_ref())
-    }))
-    .await?;
+    let scope = Scope { door, collection: &collection, snapshot: &snapshot, timezone };
+    let grouped = grouping.is_some();
+    let searches =
+        try_join_all(parts.map(|part| search(&scope, part, limit + offset, grouped))).await?;
     let shape = Shape {
         limit,
         round_decimal: decode_round_decimal(params)?,
-        timezone: timezone.unwrap_or(Tz::UTC),
+        timezone,
+        time_parts: decode_time_fields(params)?,
         single_group_value: reads_single_group_value(params),
     };
     let asked = HybridRequest {
@@ -166,27 +165,21 @@ fn scoring(
     decode_function_score(score, schema, request.requests.len(), &filter)
 }
 
-/// One of the searches; it takes the window and the zone of the whole where it has none.
+/// One of the searches; it takes the window of the whole where it has none.
 async fn search(
-    door: &Door,
-    collection: &Collection,
-    snapshot: &Arc<Snapshot>,
+    scope: &Scope<'_>,
     request: &milvus::SearchRequest,
-    (limit, timezone): (usize, Option<Tz>),
-    grouping: Option<&Grouping>,
+    limit: usize,
+    grouped: bool,
 ) -> Result<VectorSearch> {
-    let mut params = decode_part_params(Params(&request.search_params), limit)?;
-    params.timezone = params.timezone.or(timezone);
-    let refuse = |text: &str| Err(Error::invalid_argument(format!("{text}: invalid parameter")));
-    if grouping.is_some() {
-        if params.radius.is_some() {
-            return refuse("Not allowed to do range-search when doing search-group-by");
-        }
-        if params.field(snapshot.schema())?.data_type == DataType::BinaryVector {
-            return refuse("not support search_group_by operation based on binary vector column");
-        }
+    let params = decode_part_params(Params(&request.search_params), limit)?;
+    if grouped && params.radius.is_some() {
+        return Err(Error::invalid_argument(RANGE_WITH_GROUPS));
     }
-    part(door, collection, snapshot, request, &params).await
+    if grouped && params.field(scope.snapshot.schema())?.data_type == DataType::BinaryVector {
+        return Err(Error::invalid_argument(BINARY_WITH_GROUPS));
+    }
+    scope.part(request, &params).await
 }
 
 #[cfg(test)]

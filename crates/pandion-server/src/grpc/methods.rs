@@ -10,7 +10,7 @@ use pandion_types::{Error, ErrorKind, Result, Subject};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Door, aliases, collections, databases, hybrid, indexes, loading, partitions, reading,
+    Door, aliases, collections, databases, hybrid, indexes, loading, partitions, querying,
     refreshing, reply::Reply, searching, system, writes,
 };
 
@@ -102,7 +102,7 @@ impl MilvusService for Door {
     computed! {
         searching::search(milvus::SearchRequest) -> milvus::SearchResults;
         hybrid::hybrid_search(milvus::HybridSearchRequest) -> milvus::SearchResults;
-        reading::query(milvus::QueryRequest) -> milvus::QueryResults;
+        querying::query(milvus::QueryRequest) -> milvus::QueryResults;
     }
 
     served! {

@@ -17,7 +17,7 @@ use pandion_types::{
     VIRTUAL_PK_NAME,
 };
 
-use super::reading::{encode_columns, filter, with_cost};
+use super::reading::{filter, with_cost};
 use super::{Caller, Door};
 use crate::access::{Action, Resource};
 use crate::clock;
@@ -25,7 +25,7 @@ use crate::explain::{EXPLAIN, explain};
 use crate::field_data::encode_row_ids;
 use crate::iterators::PageEnd;
 use crate::output_fields::search_output;
-use crate::params::Params;
+use crate::params::{Params, timezone_of};
 use crate::placeholder::decode_query_vectors;
 use crate::rank_params::{Scoring, decode_function_score};
 use crate::refine_params::{
@@ -35,6 +35,17 @@ use crate::search_params::{
     SearchInput, SearchIterator, SearchParams, decode_search_input, decode_search_params,
     requested_features, round,
 };
+use crate::time_parts::{TimePart, encode_columns};
+
+/// Refused in plain and hybrid searches.
+pub(super) const RANGE_WITH_GROUPS: &str =
+    "Not allowed to do range-search when doing search-group-by";
+/// Refused in plain and hybrid searches.
+pub(super) const BINARY_WITH_GROUPS: &str =
+    "not support search_group_by operation based on binary vector column";
+/// Refused in plain and hybrid searches.
+pub(super) const BOOSTS_WITH_GROUPS: &str = "failed to create query plan: don't support use segment \
+     scorer with group_by or search_iterator";
 
 pub(super) async fn search(
     door: &Door,
@@ -50,11 +61,12 @@ pub(super) async fn search(
     }
     let params = decode_search_params(Params(&request.search_params))?;
     params.check_collection(collection.id)?;
+    let timezone = timezone_of(params.timezone, &collection.properties)?;
     let (snapshot, after) = start(door, &collection, &params).await?;
     let output = search_output(snapshot.schema(), &request.output_fields)?;
-    let part = part(door, &collection, &snapshot, &request, &params).await?;
-    let mut refinement = refinement(&request, &params, &snapshot, part.field)?;
-    refinement.after = after;
+    let scope = Scope { door, collection: &collection, snapshot: &snapshot, timezone };
+    let part = scope.part(&request, &params).await?;
+    let refinement = Refinement { after, ..scope.refinement(&request, &params, part.field)? };
     let (metric, queries) = (part.metric, part.queries.len());
     check_iterator(&params, queries)?;
     let asked = SearchRequest {
@@ -76,7 +88,8 @@ pub(super) async fn search(
     let shape = Shape {
         limit: params.limit,
         round_decimal: params.round_decimal,
-        timezone: params.timezone.unwrap_or(Tz::UTC),
+        timezone,
+        time_parts: params.time_parts,
         single_group_value: reads_single_group_value(Params(&request.search_params)),
     };
     let mut results = search_data(&result, output, &shape)?;
@@ -148,102 +161,106 @@ fn page(
     Some(SearchIteratorV2Results { token: token.to_string(), last_bound })
 }
 
-/// One search over one vector field: the whole of a plain search, a part of a hybrid one.
-pub(super) async fn part(
-    door: &Door,
-    collection: &Collection,
-    snapshot: &Arc<Snapshot>,
-    request: &milvus::SearchRequest,
-    params: &SearchParams,
-) -> Result<VectorSearch> {
-    let schema = snapshot.schema();
-    let field = params.field(schema)?;
-    let metric = params.metric(index_metric(collection, field)?)?;
-    params.check_range(metric)?;
-    let timezone = params.timezone.unwrap_or(Tz::UTC);
-    let filter = filter(schema, &request.dsl, &request.expr_template_values, timezone)?;
-    let queries = match decode_search_input(request)? {
-        SearchInput::Vectors(group) => {
-            let vectors = decode_query_vectors(field, request.nq, &group)?;
-            let width = vectors.vector_type.bytes().max(1);
-            let each: Vec<&[u8]> = vectors.data.chunks_exact(width).collect();
-            QueryBatch::new(vectors.vector_type, &each)?
-        }
-        SearchInput::Ids(keys) => {
-            door.node().engine().vectors_of(snapshot, field.id, &keys).await?
-        }
-    };
-    if let Some(at) = queries.first_non_finite() {
-        return Err(Error::invalid_argument(format!(
-            "query vector {at} of the search has a component that is not a finite number"
-        )));
-    }
-    let (field, limit, range) = (field.id, params.limit, score_range(params));
-    Ok(VectorSearch { field, queries, metric, limit, range, filter })
+/// What the parts of one request have in common.
+pub(super) struct Scope<'a> {
+    pub(super) door: &'a Door,
+    pub(super) collection: &'a Collection,
+    pub(super) snapshot: &'a Arc<Snapshot>,
+    /// Zone of points in time without one.
+    pub(super) timezone: Tz,
 }
 
-/// What happens to the hits of a plain search.
-fn refinement(
-    request: &milvus::SearchRequest,
+impl Scope<'_> {
+    /// One search over one vector field: the whole of a plain search, a part of a hybrid one.
+    pub(super) async fn part(
+        &self,
+        request: &milvus::SearchRequest,
+        params: &SearchParams,
+    ) -> Result<VectorSearch> {
+        let schema = self.snapshot.schema();
+        let field = params.field(schema)?;
+        let metric = params.metric(index_metric(self.collection, field)?)?;
+        params.check_range(metric)?;
+        let filter = filter(schema, &request.dsl, &request.expr_template_values, self.timezone)?;
+        let queries = match decode_search_input(request)? {
+            SearchInput::Vectors(group) => {
+                let vectors = decode_query_vectors(field, request.nq, &group)?;
+                let width = vectors.vector_type.bytes().max(1);
+                let each: Vec<&[u8]> = vectors.data.chunks_exact(width).collect();
+                QueryBatch::new(vectors.vector_type, &each)?
+            }
+            SearchInput::Ids(keys) => {
+                let engine = self.door.node().engine();
+                engine.vectors_of(self.snapshot, field.id, &keys).await?
+            }
+        };
+        if let Some(at) = queries.first_non_finite() {
+            return Err(Error::invalid_argument(format!(
+                "query vector {at} of the search has a component that is not a finite number"
+            )));
+        }
+        let (field, limit, range) = (field.id, params.limit, score_range(params));
+        Ok(VectorSearch { field, queries, metric, limit, range, filter })
+    }
+
+    /// What happens to the hits of a plain search on `field`.
+    fn refinement(
+        &self,
+        request: &milvus::SearchRequest,
+        params: &SearchParams,
+        field: FieldId,
+    ) -> Result<Refinement> {
+        let (schema, list) = (self.snapshot.schema(), Params(&request.search_params));
+        let scoring = match &request.function_score {
+            Some(score) => {
+                let templates = &request.expr_template_values;
+                let filter = |text: &str| filter(schema, text, templates, self.timezone);
+                decode_function_score(score, schema, 1, &filter)?
+            }
+            None => Scoring::default(),
+        };
+        let refinement = Refinement {
+            after: None,
+            grouping: decode_grouping(list, schema)?,
+            boosts: scoring.boosts,
+            ranker: scoring.ranker,
+            group_scorer: decode_group_scorer(list)?,
+            order: decode_order(list, schema)?,
+        };
+        let data_type = schema.field_by_id(field).map(|field| field.data_type);
+        match contradiction(params, &refinement, data_type == Some(DataType::BinaryVector)) {
+            Some(text) => Err(Error::invalid_argument(format!("{text}: invalid parameter"))),
+            None => Ok(refinement),
+        }
+    }
+}
+
+/// Why what is asked for does not go together, if so.
+fn contradiction(
     params: &SearchParams,
-    snapshot: &Snapshot,
-    field: FieldId,
-) -> Result<Refinement> {
-    let (schema, list) = (snapshot.schema(), Params(&request.search_params));
-    let grouping = decode_grouping(list, schema)?;
-    let order = decode_order(list, schema)?;
-    let scoring = match &request.function_score {
-        Some(score) => {
-            let timezone = params.timezone.unwrap_or(Tz::UTC);
-            let filter = |text: &str| filter(schema, text, &request.expr_template_values, timezone);
-            decode_function_score(score, schema, 1, &filter)?
-        }
-        None => Scoring::default(),
-    };
+    refinement: &Refinement,
+    binary: bool,
+) -> Option<&'static str> {
+    let Refinement { grouping, boosts, ranker, order, .. } = refinement;
+    let (grouped, ordered) = (grouping.is_some(), !order.is_empty());
     let iterates = params.iterator.is_some();
-    let scores = scoring != Scoring::default();
-    let refuse = |text: &str| Err(Error::invalid_argument(format!("{text}: invalid parameter")));
-    if let Some(grouping) = &grouping {
-        let binary = schema.field_by_id(field).map(|field| field.data_type);
-        if iterates {
-            return refuse("Not allowed to do groupBy when doing iteration");
-        }
-        if params.radius.is_some() {
-            return refuse("Not allowed to do range-search when doing search-group-by");
-        }
-        if binary == Some(DataType::BinaryVector) {
-            return refuse("not support search_group_by operation based on binary vector column");
-        }
-        if !order.is_empty() && grouping.keys.len() > 1 {
-            return refuse("order_by is not supported with more than one group_by field");
-        }
-    }
-    if iterates && !order.is_empty() {
-        return refuse("order_by is not supported when using search iterator");
-    }
-    if !order.is_empty() && scores {
-        return refuse(
+    let several = grouping.as_ref().is_some_and(|grouping| grouping.keys.len() > 1);
+    let scores = boosts.is_some() || ranker.is_some();
+    let rules = [
+        (grouped && iterates, "Not allowed to do groupBy when doing iteration"),
+        (grouped && params.radius.is_some(), RANGE_WITH_GROUPS),
+        (grouped && binary, BINARY_WITH_GROUPS),
+        (several && ordered, "order_by is not supported with more than one group_by field"),
+        (iterates && ordered, "order_by is not supported when using search iterator"),
+        (
+            scores && ordered,
             "order_by and function_score cannot be used together: they specify conflicting sort \
              criteria",
-        );
-    }
-    if scoring.boosts.is_some() && (grouping.is_some() || iterates) {
-        return refuse(
-            "failed to create query plan: don't support use segment scorer with group_by or \
-             search_iterator",
-        );
-    }
-    if iterates && scores {
-        return refuse("function_score is not supported when using search iterator");
-    }
-    Ok(Refinement {
-        after: None,
-        grouping,
-        boosts: scoring.boosts,
-        ranker: scoring.ranker,
-        group_scorer: decode_group_scorer(list)?,
-        order,
-    })
+        ),
+        (boosts.is_some() && (grouped || iterates), BOOSTS_WITH_GROUPS),
+        (iterates && scores, "function_score is not supported when using search iterator"),
+    ];
+    rules.into_iter().find(|(broken, _)| *broken).map(|(_, text)| text)
 }
 
 /// The metric that the field's index was created with.
@@ -268,6 +285,8 @@ pub(super) struct Shape {
     pub(super) round_decimal: Option<u8>,
     /// Zone of points in time.
     pub(super) timezone: Tz,
+    /// The parts of them that are wanted; none for whole ones.
+    pub(super) time_parts: Vec<TimePart>,
     /// Whether the client looks for group values in the place for one field only.
     pub(super) single_group_value: bool,
 }
@@ -288,11 +307,11 @@ pub(super) fn search_data(
         scores: all().map(|hit| round(hit.score, shape.round_decimal)).collect(),
         ids: (found > 0).then(|| encode_row_ids(all().map(|hit| hit.row))),
         primary_field_name: VIRTUAL_PK_NAME.to_owned(),
-        fields_data: encode_columns(&result.columns, shape.timezone)?,
+        fields_data: encode_columns(&result.columns, shape.timezone, &shape.time_parts)?,
         output_fields: output.into_iter().map(|field| field.name).collect(),
         ..SearchResultData::default()
     };
-    let groups = encode_columns(&result.groups, shape.timezone)?;
+    let groups = encode_columns(&result.groups, shape.timezone, &shape.time_parts)?;
     if shape.single_group_value {
         data.group_by_field_value = groups.into_iter().next();
     } else {

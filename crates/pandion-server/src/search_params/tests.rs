@@ -200,6 +200,13 @@ fn an_iterator_stays_with_its_collection() {
 }
 
 #[test]
+fn parts_of_points_in_time_are_named() {
+    let params = decode(&[("topk", "1"), ("time_fields", "year, day")]).unwrap();
+    assert_eq!(params.time_parts, [TimePart::Year, TimePart::Day]);
+    assert!(refusal(&[("topk", "1"), ("time_fields", "century")]).contains("century"));
+}
+
+#[test]
 fn explain_is_a_switch() {
     assert!(decode(&[("topk", "1"), ("explain", "true")]).unwrap().explain);
     assert!(!decode(&[("topk", "1")]).unwrap().explain);
@@ -256,15 +263,15 @@ fn features_are_listed_by_name() {
     let plain = SearchRequest { search_params: pairs(&[("topk", "1")]), ..Default::default() };
     assert_eq!(requested_features(&plain), []);
     let request = SearchRequest {
-        search_params: pairs(&[("time_fields", "year"), ("analyzer_name", "en")]),
+        search_params: pairs(&[("analyzer_name", "en")]),
         namespace: Some("n".to_owned()),
         ..Default::default()
     };
     let features = requested_features(&request);
-    assert_eq!(features, [Feature::Namespace, Feature::TimeFields, Feature::Analyzer]);
+    assert_eq!(features, [Feature::Namespace, Feature::Analyzer]);
     let refusal = features[1].refusal();
     assert_eq!(refusal.kind(), ErrorKind::Unsupported);
-    assert!(refusal.message().starts_with("time_fields is not supported"), "{refusal}");
+    assert!(refusal.message().starts_with("analyzer_name is not supported"), "{refusal}");
 }
 
 #[test]
