@@ -190,7 +190,7 @@ fn groups_are_ordered_by_their_score_size_and_first_row() {
     };
     let key = |row: RowId| match row.row_in_file() {
         1 | 6 => "a",
-        2 | 3 | 4 => "b",
+        2..=4 => "b",
         _ => "c",
     };
     let rows = |scorer, size| -> Vec<Vec<u32>> {
