@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 import helpers
+import products
 
 _numbers = itertools.count(1)
 
@@ -51,6 +52,15 @@ def server(tmp_path_factory, s3, s3_tls, local_root):
 def client(server):
     """A client of the shared server."""
     return server.client()
+
+
+@pytest.fixture(scope="session")
+def shop(client, s3):
+    """The name of a loaded collection over the lake of `products`. No test may change it."""
+    lake = helpers.S3Lake(s3, "shop")
+    products.fill(lake)
+    helpers.make(client, "shop", lake, products.FIELDS, products.METRICS)
+    return "shop"
 
 
 @pytest.fixture

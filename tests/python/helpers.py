@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus.grpc_gen import common_pb2
 
 PK = "__virtual_pk__"
 # The name that the S3 server has for clients that put the bucket into the host name.
@@ -468,6 +469,26 @@ def search(client, name, data, field="embedding", limit=10, output=("id",), **op
         timeout=CALL_TIMEOUT_S,
         **options,
     )
+
+
+@contextlib.contextmanager
+def watched(client, method, **parameters):
+    """Keeps the answers of one method inside the block, as they come over the wire; `parameters` are
+    added to requests of the method Query."""
+    stub = client._get_connection()._stub
+    call, answers = getattr(stub, method), []
+
+    def watching(request, **options):
+        for key, value in parameters.items():
+            request.query_params.append(common_pb2.KeyValuePair(key=key, value=value))
+        answers.append(call(request, **options))
+        return answers[-1]
+
+    setattr(stub, method, watching)
+    try:
+        yield answers
+    finally:
+        setattr(stub, method, call)
 
 
 # --- oracles --------------------------------------------------------------------------------------

@@ -236,19 +236,8 @@ def test_query_iterator(client, name):
 
 def test_empty_answers_have_typed_columns(client, name):
     assert helpers.rows_of(client, name, ["*"], "id < 0") == []
-    request = client._get_connection()
-    answers = []
-    stub_query = request._stub.Query
-
-    def watched(*arguments, **options):
-        answers.append(stub_query(*arguments, **options))
-        return answers[-1]
-
-    request._stub.Query = watched
-    try:
+    with helpers.watched(client, "Query") as answers:
         helpers.rows_of(client, name, ["*"], "id < 0")
-    finally:
-        request._stub.Query = stub_query
     columns = {column.field_name: column for column in answers[0].fields_data}
     assert set(columns) == {PK, *FIELDS}
     assert columns["small"].type == schema_pb2.Int8

@@ -96,10 +96,7 @@ impl Bitmap {
     /// In debug builds, when the lengths differ.
     pub fn unite(&mut self, other: &Self) {
         debug_assert_eq!(self.len, other.len, "bitmaps of different lengths");
-        for (word, other) in self.words.iter_mut().zip(&other.words) {
-            *word |= other;
-        }
-        self.clear_tail();
+        self.unite_words(&other.words);
     }
 
     /// Takes out the rows of the other set.
@@ -108,8 +105,35 @@ impl Bitmap {
     /// In debug builds, when the lengths differ.
     pub fn subtract(&mut self, other: &Self) {
         debug_assert_eq!(self.len, other.len, "bitmaps of different lengths");
-        for (word, other) in self.words.iter_mut().zip(&other.words) {
+        self.subtract_words(&other.words);
+    }
+
+    /// Adds the rows whose bits are set in `words`.
+    pub(crate) fn unite_words(&mut self, words: &[u64]) {
+        for (word, other) in self.words.iter_mut().zip(words) {
+            *word |= other;
+        }
+        self.clear_tail();
+    }
+
+    /// Takes out the rows whose bits are set in `words`.
+    pub(crate) fn subtract_words(&mut self, words: &[u64]) {
+        for (word, other) in self.words.iter_mut().zip(words) {
             *word &= !other;
+        }
+    }
+
+    /// Adds rows; those at and above `len` are ignored.
+    pub(crate) fn insert_rows(&mut self, rows: &[u32]) {
+        for &row in rows {
+            self.insert(row as usize);
+        }
+    }
+
+    /// Takes rows out.
+    pub(crate) fn remove_rows(&mut self, rows: &[u32]) {
+        for &row in rows {
+            self.remove(row as usize);
         }
     }
 

@@ -13,6 +13,7 @@ mod bitmap;
 mod block;
 mod exact;
 mod finite;
+pub mod geometry;
 mod kernels;
 mod norms;
 mod parallel;

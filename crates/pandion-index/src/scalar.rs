@@ -13,9 +13,33 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pandion_filter::{PathSegment, Predicate};
-use pandion_types::{DataType, Result};
+use pandion_types::{DataType, Error, Result, Subject};
 
 use crate::Bitmap;
+
+mod builder;
+mod cell;
+mod format;
+mod interner;
+mod json_path;
+mod ngram;
+mod params;
+mod pieces;
+mod plan;
+mod postings;
+mod rtree;
+mod section;
+mod spec;
+mod values;
+
+use builder::ValueBuilder;
+use format::{Reader, damaged};
+use ngram::{NgramBuilder, NgramIndex};
+use rtree::{RTreeIndex, RTreeIndexBuilder};
+use values::ValueIndex;
+
+pub use params::resolve_spec;
+pub use pieces::compile_regex;
 
 /// Rises when bytes that an earlier release wrote can no longer be read. It is part of the name of
 /// a stored index, so that a new release builds anew instead of failing.
@@ -95,15 +119,19 @@ pub enum Datum<'a> {
     Null,
     /// A boolean.
     Bool(bool),
-    /// An integer of any width, or an instant in microseconds.
+    /// An integer of any width, or an instant in microseconds. Of JSON, an integer of 64 bits.
     Int(i64),
-    /// A number; of a `Float` field the same number as a double.
+    /// A number; of a `Float` field the same number as a double. Of JSON, every number that is no
+    /// [`Self::Int`].
     Float(f64),
     /// A string, or a shape as well-known text.
     Text(&'a str),
-    /// An array; its elements are never null and never arrays.
+    /// An array. The elements of an array field are of its element type. Those of a JSON array are
+    /// all shown, in any kind: the ones that the index does not hold, JSON nulls and arrays
+    /// included, best as [`Self::Other`].
     List(&'a [Datum<'a>]),
-    /// A JSON value of another kind than the index holds: neither null nor indexed.
+    /// A JSON value of another kind than the index holds: neither null nor indexed. Showing such a
+    /// value itself comes to the same.
     Other,
 }
 
@@ -143,17 +171,65 @@ pub trait ScalarIndex: Send + Sync + fmt::Debug {
     /// Bytes that it holds in memory.
     fn memory_bytes(&self) -> usize;
 
-    /// What [`Self::lookup`] would find; `None` when it would not answer. Takes time logarithmic in
-    /// the number of values, times the number of literals of the term.
+    /// What [`Self::lookup`] would find; `None` when it would not answer. Touches no row: takes time
+    /// logarithmic in the number of values, times the number of literals of the term, and for
+    /// shapes the time of the search.
     fn estimate(&self, term: &Predicate) -> Option<Estimate>;
 
-    /// The rows that meet a term: one predicate that is neither a connective nor a constant, on the
-    /// field and path of the index. `None` when the index cannot tell, for terms on other fields
-    /// too.
+    /// The rows that meet a term: one predicate that is neither a connective nor a constant. `None`
+    /// when the index cannot tell, for terms of another type or on another JSON path too. An index
+    /// does not know which field it is of: it is the caller's part to ask for that one only.
     ///
     /// # Errors
     /// `InvalidArgument` for a regular expression or well-known text that is none.
     fn lookup(&self, term: &Predicate) -> Result<Option<Lookup>>;
+}
+
+/// A builder of an index.
+///
+/// # Errors
+/// `Unsupported` when such an index cannot be of such values.
+pub fn scalar_index_builder(spec: &ScalarIndexSpec) -> Result<Box<dyn ScalarIndexBuilder>> {
+    let refused = || {
+        let spec = spec.canonical();
+        Error::unsupported(format!("there is no scalar index {spec}")).about(Subject::Index)
+    };
+    match spec.kind {
+        _ if rtree::is_of_shapes(spec) => Ok(Box::new(RTreeIndexBuilder::new(spec.clone()))),
+        ScalarIndexKind::RTree => Err(refused()),
+        ScalarIndexKind::Ngram { .. } if ngram::is_of_strings(&spec.values) => {
+            let builder = NgramBuilder::new(spec.clone()).ok_or_else(refused)?;
+            Ok(Box::new(builder))
+        }
+        ScalarIndexKind::Ngram { .. } => Err(refused()),
+        ScalarIndexKind::Auto
+        | ScalarIndexKind::Bitmap
+        | ScalarIndexKind::Inverted
+        | ScalarIndexKind::Sort
+        | ScalarIndexKind::Trie => {
+            let sections = spec.values.sections().ok_or_else(refused)?;
+            Ok(Box::new(ValueBuilder::new(spec.clone(), sections)))
+        }
+    }
+}
+
+/// Opens the bytes that a builder made. Reads all of them once, to check them; keeps them, and
+/// copies them only when they do not start at a multiple of 8.
+///
+/// # Errors
+/// `Corrupt` when they are not such bytes, or not what was written; `Unavailable` when a copy is
+/// needed and has no room.
+pub fn open_scalar_index(bytes: Bytes) -> Result<Arc<dyn ScalarIndex>> {
+    let reader = Reader::open(bytes)?;
+    let spec = ScalarIndexSpec::decode(reader.get::<u8>(builder::SPEC)?.as_slice())?;
+    if rtree::is_of_shapes(&spec) {
+        return Ok(Arc::new(RTreeIndex::open(&reader, spec)?));
+    }
+    if let Some(index) = NgramIndex::open(&reader, spec.clone())? {
+        return Ok(Arc::new(index));
+    }
+    let sections = spec.values.sections().ok_or_else(|| damaged("it is of no known values"))?;
+    Ok(Arc::new(ValueIndex::open(&reader, spec, sections)?))
 }
 
 /// Takes the values of a column and makes an index of them.
@@ -171,3 +247,6 @@ pub trait ScalarIndexBuilder: Send + fmt::Debug {
     /// `Unavailable` when the memory cannot be had.
     fn finish(self: Box<Self>) -> Result<Bytes>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::process::{cargo, complain, run, run_watched, say, succeeds};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{python, tidy};
+use crate::{node, python, tidy};
 
 /// The tests kill the server at named points; only this feature compiles those points in.
 const TEST_FEATURES: [&str; 2] = ["--features", "pandion/fault-points"];
@@ -31,14 +31,24 @@ pub(crate) enum Stage {
     Build,
     /// Unit, contract, property and documentation tests.
     Rust,
+    /// The Node client that the next one drives, installed.
+    Node,
     /// Real clients against the real server.
     Python,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Format, Self::Clippy, Self::Tidy, Self::Deny, Self::Build, Self::Rust, Self::Python];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Format,
+        Self::Clippy,
+        Self::Tidy,
+        Self::Deny,
+        Self::Build,
+        Self::Rust,
+        Self::Node,
+        Self::Python,
+    ];
 
     /// The stage with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -53,6 +63,7 @@ impl Stage {
             Self::Deny => "deny",
             Self::Build => "build",
             Self::Rust => "rust",
+            Self::Node => "node",
             Self::Python => "python",
         }
     }
@@ -77,6 +88,7 @@ impl Stage {
             Self::Deny => deny(workspace).map(uncounted),
             Self::Build => build(workspace, &["--bins", "--examples", "--tests"]).map(uncounted),
             Self::Rust => rust(workspace),
+            Self::Node => node::install(workspace).map(|_| uncounted(true)),
             // Chosen alone it has had no build stage; after one this build finds nothing to do.
             Self::Python if !build(workspace, &["--bins", "--examples"])? => Ok(uncounted(false)),
             Self::Python => python::test(workspace, &[]),
