@@ -96,7 +96,7 @@ impl Bitmap {
     /// In debug builds, when the lengths differ.
     pub fn unite(&mut self, other: &Self) {
         debug_assert_eq!(self.len, other.len, "bitmaps of different lengths");
-        self.union_words(&other.words);
+        self.unite_words(&other.words);
     }
 
     /// Takes out the rows of the other set.
@@ -109,7 +109,7 @@ impl Bitmap {
     }
 
     /// Adds the rows whose bits are set in `words`.
-    pub(crate) fn union_words(&mut self, words: &[u64]) {
+    pub(crate) fn unite_words(&mut self, words: &[u64]) {
         for (word, other) in self.words.iter_mut().zip(words) {
             *word |= other;
         }
@@ -120,6 +120,20 @@ impl Bitmap {
     pub(crate) fn subtract_words(&mut self, words: &[u64]) {
         for (word, other) in self.words.iter_mut().zip(words) {
             *word &= !other;
+        }
+    }
+
+    /// Adds rows; those at and above `len` are ignored.
+    pub(crate) fn insert_rows(&mut self, rows: &[u32]) {
+        for &row in rows {
+            self.insert(row as usize);
+        }
+    }
+
+    /// Takes rows out.
+    pub(crate) fn remove_rows(&mut self, rows: &[u32]) {
+        for &row in rows {
+            self.remove(row as usize);
         }
     }
 
@@ -143,20 +157,6 @@ impl Bitmap {
     #[must_use]
     pub fn is_clear(&self) -> bool {
         self.words.iter().all(|&word| word == 0)
-    }
-
-    /// Adds rows; those at and above `len` are ignored.
-    pub(crate) fn insert_rows(&mut self, rows: &[u32]) {
-        for &row in rows {
-            self.insert(row as usize);
-        }
-    }
-
-    /// Takes rows out.
-    pub(crate) fn remove_rows(&mut self, rows: &[u32]) {
-        for &row in rows {
-            self.remove(row as usize);
-        }
     }
 
     /// The rows `start..start + len` as a bitmap of their own; rows beyond the end are not in it.

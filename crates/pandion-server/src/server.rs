@@ -11,8 +11,9 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
-use pandion_catalog::PublishPolicy;
+use pandion_catalog::{DEFAULT_DATABASE, PublishPolicy};
 use pandion_proto::milvus::milvus_service_server::MilvusServiceServer;
+use pandion_query::{QueryEngine, Snapshot};
 use pandion_types::{Error, Result};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -89,6 +90,24 @@ impl Server {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// The engine that answers requests, for programs that hold the server in their own process.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<QueryEngine> {
+        self.node.engine()
+    }
+
+    /// The version that a loaded collection serves now. An empty `database` means the default one.
+    ///
+    /// # Errors
+    /// `NotFound` about the collection, `Conflict` when it is not loaded; those of reading its
+    /// manifest and of opening its source.
+    pub async fn snapshot(&self, database: &str, collection: &str) -> Result<Arc<Snapshot>> {
+        let database = if database.is_empty() { DEFAULT_DATABASE } else { database };
+        let state = self.node.catalog().state();
+        let collection = Arc::clone(state.collection(database, collection)?);
+        self.node.snapshot(&collection).await
     }
 
     /// Stops refresh jobs, lets requests under way end, and returns when all is quiet.

@@ -186,7 +186,7 @@ impl Postings {
     pub(super) fn add_to(&self, entries: &Range<usize>, rows: &mut Bitmap) {
         rows.insert_rows(self.run(entries));
         for at in self.bitmaps(entries) {
-            rows.union_words(self.bitmap(at));
+            rows.unite_words(self.bitmap(at));
         }
     }
 

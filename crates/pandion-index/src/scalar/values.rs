@@ -44,11 +44,11 @@ pub(super) struct ValueIndex {
 pub(super) fn open_rows(reader: &Reader, tag: u32, rows: usize) -> Result<Option<Arc<Bitmap>>> {
     let Some(words) = reader.find::<u64>(tag)? else { return Ok(None) };
     let words = words.as_slice();
-    let mut bitmap = Bitmap::empty(rows);
-    if words.len() != bitmap.words().len() {
+    if words.len() != rows.div_ceil(64) {
         return Err(damaged("a set of rows is not as long as the rows"));
     }
-    bitmap.union_words(words);
+    let mut bitmap = Bitmap::empty(rows);
+    bitmap.unite_words(words);
     Ok(Some(Arc::new(bitmap)))
 }
 
