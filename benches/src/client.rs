@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use pandion_proto::common::{
-    KeyValuePair, PlaceholderGroup, PlaceholderType, PlaceholderValue, Status,
+    IndexState, KeyValuePair, PlaceholderGroup, PlaceholderType, PlaceholderValue, Status,
 };
 use pandion_proto::milvus::milvus_service_client::MilvusServiceClient;
 use pandion_proto::milvus::search_request::SearchInput;
 use pandion_proto::milvus::{
-    CreateCollectionRequest, CreateIndexRequest, GetRefreshExternalCollectionProgressRequest,
-    LoadCollectionRequest, RefreshExternalCollectionRequest, RefreshExternalCollectionState,
-    SearchRequest,
+    CreateCollectionRequest, CreateIndexRequest, DescribeIndexRequest,
+    GetRefreshExternalCollectionProgressRequest, LoadCollectionRequest,
+    RefreshExternalCollectionRequest, RefreshExternalCollectionState, SearchRequest,
 };
 use pandion_proto::schema::{
     CollectionSchema, DataType, FieldData, FieldSchema, SearchResultData, field_data, scalar_field,
@@ -23,6 +23,7 @@ use tonic::transport::Channel;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(300);
+const INDEX_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// A row that a search found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +44,7 @@ impl Receipt {
     }
 }
 
+#[derive(Debug)]
 pub(crate) struct Client {
     milvus: MilvusServiceClient<Channel>,
 }
@@ -65,19 +67,24 @@ impl Client {
         spec: &str,
         dim: usize,
     ) -> Result<()> {
-        let field = |name: &str, data_type: DataType, params: &[(&str, String)]| FieldSchema {
-            name: name.to_owned(),
-            data_type: data_type.into(),
-            type_params: pairs(params),
-            external_field: name.to_owned(),
-            ..FieldSchema::default()
-        };
+        let fields = vec![
+            field(ID, DataType::Int64, &[]),
+            field(VEC, DataType::FloatVector, &[("dim", dim.to_string())]),
+        ];
+        self.create_with(name, source, spec, fields).await
+    }
+
+    /// As [`Self::create`], with fields of one's own; the vectors are in [`VEC`].
+    pub(crate) async fn create_with(
+        &mut self,
+        name: &str,
+        source: &str,
+        spec: &str,
+        fields: Vec<FieldSchema>,
+    ) -> Result<()> {
         let schema = CollectionSchema {
             name: name.to_owned(),
-            fields: vec![
-                field(ID, DataType::Int64, &[]),
-                field(VEC, DataType::FloatVector, &[("dim", dim.to_string())]),
-            ],
+            fields,
             external_source: source.to_owned(),
             external_spec: spec.to_owned(),
             ..CollectionSchema::default()
@@ -88,16 +95,50 @@ impl Client {
             ..CreateCollectionRequest::default()
         };
         check(Some(self.milvus.create_collection(request).await?.into_inner()))?;
+        self.create_index(name, VEC, VEC, &[("index_type", "FLAT"), ("metric_type", "L2")]).await
+    }
+
+    /// Asks for an index with this name; it may be built when this returns or later.
+    pub(crate) async fn create_index(
+        &mut self,
+        collection: &str,
+        field: &str,
+        name: &str,
+        params: &[(&str, &str)],
+    ) -> Result<()> {
+        let params: Vec<(&str, String)> =
+            params.iter().map(|&(key, value)| (key, value.to_owned())).collect();
         let request = CreateIndexRequest {
-            collection_name: name.to_owned(),
-            field_name: VEC.to_owned(),
-            extra_params: pairs(&[
-                ("index_type", "FLAT".to_owned()),
-                ("metric_type", "L2".to_owned()),
-            ]),
+            collection_name: collection.to_owned(),
+            field_name: field.to_owned(),
+            index_name: name.to_owned(),
+            extra_params: pairs(&params),
             ..CreateIndexRequest::default()
         };
         check(Some(self.milvus.create_index(request).await?.into_inner()))
+            .with_context(|| format!("creating the index {name}"))
+    }
+
+    /// Waits until every index of a collection is built.
+    pub(crate) async fn wait_for_indexes(&mut self, collection: &str) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < INDEX_TIMEOUT {
+            let request = DescribeIndexRequest {
+                collection_name: collection.to_owned(),
+                ..DescribeIndexRequest::default()
+            };
+            let response = self.milvus.describe_index(request).await?.into_inner();
+            check(response.status)?;
+            let indexes = response.index_descriptions;
+            if let Some(failed) = indexes.iter().find(|index| index.state() == IndexState::Failed) {
+                bail!("index {}: {}", failed.index_name, failed.index_state_fail_reason);
+            }
+            if indexes.iter().all(|index| index.state() == IndexState::Finished) {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        bail!("the indexes of {collection} take more than {} s", INDEX_TIMEOUT.as_secs())
     }
 
     /// Refreshes and waits until it is done.
@@ -201,6 +242,17 @@ fn ids(columns: &[FieldData]) -> Option<&[i64]> {
     match &scalars.data {
         Some(scalar_field::Data::LongData(values)) => Some(&values.data),
         _ => None,
+    }
+}
+
+/// A field of the column with its name.
+pub(crate) fn field(name: &str, data_type: DataType, params: &[(&str, String)]) -> FieldSchema {
+    FieldSchema {
+        name: name.to_owned(),
+        data_type: data_type.into(),
+        type_params: pairs(params),
+        external_field: name.to_owned(),
+        ..FieldSchema::default()
     }
 }
 

@@ -220,7 +220,7 @@ fn size(options: &Options) -> String {
 }
 
 /// Where lakes are kept.
-fn place(options: &Options) -> Result<PathBuf> {
+pub(crate) fn place(options: &Options) -> Result<PathBuf> {
     let place = match &options.lakes {
         Some(place) => place.clone(),
         None => {

@@ -6,14 +6,21 @@
 
 mod bandwidth;
 mod client;
+mod door;
 mod exact;
+mod filter_lake;
+mod filters;
 mod first_answer;
 mod lake;
+mod node;
 mod peers;
+mod pk;
+mod predicates;
 mod process;
 mod refresh;
 mod report;
 mod server;
+mod sql_peers;
 
 use std::path::PathBuf;
 
@@ -41,6 +48,12 @@ enum Command {
     Exact,
     /// From files to the first right answer, beside other systems, and the memory that it takes.
     FirstAnswer,
+    /// Counting the rows of filters, with and without indexes, beside other systems.
+    Filters,
+    /// Looking up one row by its primary key: time, requests and bytes.
+    Pk,
+    /// What the gRPC door adds to a filtered exact search.
+    Door,
     /// All of it.
     All,
 }
@@ -67,6 +80,18 @@ pub(crate) struct Options {
     /// Times that a long measurement is repeated; the median counts.
     #[arg(long, global = true, default_value_t = 3)]
     repeats: usize,
+    /// Rows that are filtered and looked up.
+    #[arg(long, global = true, default_value_t = 10_000_000)]
+    filter_rows: u64,
+    /// Times that a filter is counted by each system; the median counts.
+    #[arg(long, global = true, default_value_t = 7)]
+    filter_rounds: usize,
+    /// Rows that are looked up one by one; cold and by others a tenth of them.
+    #[arg(long, global = true, default_value_t = 2_000)]
+    lookups: usize,
+    /// Searches through the door and past it.
+    #[arg(long, global = true, default_value_t = 4_000)]
+    searches: usize,
     /// Write the numbers to this file as JSON.
     #[arg(long, global = true, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -89,7 +114,8 @@ async fn main() -> Result<()> {
         options.rows > 0 && options.dim > 0 && options.files > 0,
         "there is nothing to measure"
     );
-    ensure!(options.rounds > 0 && options.repeats > 0, "a measurement is made once at least");
+    let counts = [options.rounds, options.repeats, options.filter_rounds, options.lookups];
+    ensure!(options.searches > 0 && !counts.contains(&0), "a measurement is made once at least");
     let command = arguments.command.unwrap_or(Command::All);
     let wanted = |part| command == Command::All || command == part;
     let mut report = Report::default();
@@ -101,6 +127,15 @@ async fn main() -> Result<()> {
     }
     if wanted(Command::FirstAnswer) {
         first_answer::measure(&options, &mut report).await?;
+    }
+    if wanted(Command::Filters) {
+        filters::measure(&options, &mut report).await?;
+    }
+    if wanted(Command::Pk) {
+        pk::measure(&options, &mut report).await?;
+    }
+    if wanted(Command::Door) {
+        door::measure(&options, &mut report).await?;
     }
     report.print()?;
     if let Some(file) = &options.out {

@@ -9,6 +9,8 @@ use pandion_types::{VectorElement, VectorType};
 
 /// Clock ticks per second in `/proc/PID/stat`: Linux fixes what it shows there at 100.
 const TICKS_PER_SECOND: u64 = 100;
+/// What Linux says (`ESRCH`) when a thread ends while its file is open.
+const NO_SUCH_PROCESS: i32 = 3;
 
 /// What a process has used since it began.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +43,34 @@ impl Usage {
 pub(crate) fn thread_cpu() -> Result<Duration> {
     // The kernel adds the time since the last tick when it looks for another thread to run.
     std::thread::yield_now();
-    let text = read("/proc/thread-self/schedstat")?;
-    let nanoseconds = text.split_whitespace().next().and_then(|text| text.parse().ok());
-    nanoseconds.map(Duration::from_nanos).with_context(|| format!("no CPU time in {text:?}"))
+    run_time(&read("/proc/thread-self/schedstat")?)
+}
+
+/// CPU time of the threads of this process that are alive, to the nanosecond for those that sleep.
+/// Threads that end between two calls are missing from the second.
+///
+/// # Errors
+/// The kernel keeps no such statistics.
+pub(crate) fn process_cpu() -> Result<Duration> {
+    // As in `thread_cpu`.
+    std::thread::yield_now();
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir("/proc/self/task").context("cannot list the threads")? {
+        match fs::read_to_string(thread?.path().join("schedstat")) {
+            Ok(text) => sum += run_time(&text)?,
+            // It ended meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => {}
+            Err(error) => return Err(error).context("cannot read the CPU time of a thread"),
+        }
+    }
+    Ok(sum)
+}
+
+/// The first number of a `schedstat`: nanoseconds on a CPU.
+fn run_time(schedstat: &str) -> Result<Duration> {
+    let nanoseconds = schedstat.split_whitespace().next().and_then(|text| text.parse().ok());
+    nanoseconds.map(Duration::from_nanos).with_context(|| format!("no CPU time in {schedstat:?}"))
 }
 
 /// Writes to so much memory, or half of what is free if that is less, and gives it back.
@@ -114,6 +141,8 @@ mod tests {
         }
         let after = Usage::of(std::process::id()).unwrap();
         assert!(after.cpu - before.1.cpu >= Duration::from_millis(30), "{before:?} {after:?}");
+        let own = thread_cpu().unwrap();
+        assert!(process_cpu().unwrap() >= own, "the sum of all threads holds this one");
         assert!(after.peak_bytes > 1 << 20);
     }
 }

@@ -56,6 +56,9 @@ struct Measure {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     measures: Vec<Measure>,
+    /// Tables of the same numbers side by side, in Markdown, printed after the list of measures.
+    #[serde(skip)]
+    tables: Vec<String>,
 }
 
 impl Report {
@@ -80,6 +83,11 @@ impl Report {
         self.measures.push(measure);
     }
 
+    /// Adds a table of numbers that [`Self::add`] got one by one.
+    pub(crate) fn add_table(&mut self, markdown: String) {
+        self.tables.push(markdown);
+    }
+
     /// Prints the table as Markdown.
     ///
     /// # Errors
@@ -94,6 +102,9 @@ impl Report {
             };
             let cells = [&measure.measure, &measure.goal, &measure.text, met];
             text.push_str(&format!("| {} |\n", cells.join(" | ")));
+        }
+        for table in &self.tables {
+            text.push_str(&format!("\n{table}"));
         }
         write!(std::io::stdout().lock(), "{text}").context("nobody reads the output")
     }
@@ -114,6 +125,15 @@ pub(crate) fn note(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
+/// The least value that at least `share` of the values do not exceed; NaN for none.
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let below = values.len() as f64 * share;
+    let at = (1..values.len()).find(|&rank| rank as f64 >= below).unwrap_or(values.len());
+    at.checked_sub(1).map_or(f64::NAN, |at| values[at])
+}
+
 /// The middle of the values; NaN for none.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
@@ -132,6 +152,16 @@ mod tests {
         assert_eq!(median([3.0]), 3.0);
         assert_eq!(median([9.0, 1.0, 2.0]), 2.0);
         assert_eq!(median([4.0, 1.0, 2.0, 9.0]), 3.0);
+    }
+
+    #[test]
+    fn percentiles_are_values_by_their_rank() {
+        assert!(percentile(&[], 0.5).is_nan());
+        assert_eq!(percentile(&[7.0], 0.99), 7.0);
+        let values: Vec<f64> = (0..200).rev().map(f64::from).collect();
+        assert_eq!(percentile(&values, 0.5), 99.0);
+        assert_eq!(percentile(&values, 0.99), 197.0);
+        assert_eq!(percentile(&values, 1.0), 199.0);
     }
 
     #[test]

@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use pandion_types::{CollectionId, CollectionSchema, FieldId, JobId, ManifestVersion, MetricType};
-use serde::{Deserialize, Serialize};
+use pandion_index::scalar::{ScalarIndexSpec, resolve_spec};
+use pandion_types::{
+    CollectionId, CollectionSchema, FieldId, JobId, ManifestVersion, MetricType, Result,
+};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The name of the database that always exists.
 pub const DEFAULT_DATABASE: &str = "default";
@@ -119,9 +122,9 @@ pub struct Collection {
     /// When its description last changed, in milliseconds since 1970.
     #[serde(default)]
     pub updated_ms: i64,
-    /// At most one index per field.
-    #[serde(default)]
-    pub indexes: BTreeMap<FieldId, IndexRecord>,
+    /// The indexes. A field has at most one, a JSON field at most one for each path.
+    #[serde(default, deserialize_with = "indexes_by_id")]
+    pub indexes: BTreeMap<IndexId, IndexRecord>,
     /// Whether it may be queried.
     #[serde(default)]
     pub loaded: bool,
@@ -153,6 +156,11 @@ impl Collection {
         self.indexes.values().find(|index| index.name == name)
     }
 
+    /// The indexes of this field, oldest first.
+    pub fn indexes_of(&self, field: FieldId) -> impl Iterator<Item = &IndexRecord> {
+        self.indexes.values().filter(move |index| index.field == field)
+    }
+
     /// The newest version; 0 before the first refresh.
     #[must_use]
     pub fn manifest_version(&self) -> ManifestVersion {
@@ -179,6 +187,32 @@ pub struct IndexRecord {
     /// When it was created, in milliseconds since 1970.
     #[serde(default)]
     pub created_ms: i64,
+}
+
+impl IndexRecord {
+    /// What is built for the index; `None` when nothing is: for vectors, which are compared exactly,
+    /// and for fields that do not come from the source.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when no such index can stand on the field, which an earlier release may
+    /// have let pass.
+    pub fn scalar_spec(&self, schema: &CollectionSchema) -> Result<Option<ScalarIndexSpec>> {
+        match schema.field_by_id(self.field) {
+            Some(field) if !field.data_type.is_vector() && field.external_field.is_some() => {
+                resolve_spec(field, &self.params).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Reads indexes whatever they are keyed by: earlier releases had one for each field, by the field's
+/// number.
+fn indexes_by_id<'de, D: Deserializer<'de>>(
+    records: D,
+) -> Result<BTreeMap<IndexId, IndexRecord>, D::Error> {
+    let records = BTreeMap::<String, IndexRecord>::deserialize(records)?;
+    Ok(records.into_values().map(|index| (index.id, index)).collect())
 }
 
 /// Another name of a collection.
@@ -262,8 +296,11 @@ pub struct Receipt {
     pub bytes_read: u64,
     /// Milliseconds spent on building indexes.
     pub index_ms: u64,
-    /// Rows of the published version that an index covers.
+    /// Rows of the published version that every scalar index of the collection covers; 0 when it
+    /// has none.
     pub rows_indexed: u64,
+    /// Indexes of single files that could not be built; the rows of these files are scanned.
+    pub index_failures: u64,
 }
 
 /// A refresh of one collection.

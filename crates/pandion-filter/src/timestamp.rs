@@ -128,7 +128,7 @@ pub struct Interval {
 
 impl Interval {
     /// Its length in microseconds when that is the same at every instant: `None` for an interval
-    /// with years or months.
+    /// with years or months, and for one whose length does not fit.
     #[must_use]
     pub fn fixed_micros(&self) -> Option<i64> {
         if self.years != 0 || self.months != 0 {
@@ -136,7 +136,7 @@ impl Interval {
         }
         i64::from(self.days)
             .checked_mul(86_400 * MICROS_PER_SECOND)?
-            .checked_add(self.time_micros())
+            .checked_add(self.time_micros()?)
     }
 
     /// The instant so much later, or earlier when `negative`. Calendar fields count in UTC: first
@@ -152,14 +152,16 @@ impl Interval {
         } else {
             instant.checked_add_months(months)?.checked_add_days(days)?
         };
-        let time = if negative { -self.time_micros() } else { self.time_micros() };
+        let time = if negative { -self.time_micros()? } else { self.time_micros()? };
         moved.timestamp_micros().checked_add(time).filter(|micros| is_writable(*micros))
     }
 
-    /// Hours, minutes and seconds; always fits, each being below 2^32.
-    fn time_micros(&self) -> i64 {
-        (i64::from(self.hours) * 3600 + i64::from(self.minutes) * 60 + i64::from(self.seconds))
-            * MICROS_PER_SECOND
+    /// Hours, minutes and seconds; `None` when that does not fit, which takes 290,000 years.
+    fn time_micros(&self) -> Option<i64> {
+        // Each field is below 2^32, so that the seconds fit.
+        let seconds =
+            i64::from(self.hours) * 3600 + i64::from(self.minutes) * 60 + i64::from(self.seconds);
+        seconds.checked_mul(MICROS_PER_SECOND)
     }
 }
 
@@ -300,6 +302,9 @@ mod tests {
         );
         let far: Interval = "P9999Y".parse().unwrap();
         assert_eq!(far.shift(utc("2025-01-01"), false), None);
+        let hours: Interval = "PT4294967295H4294967295M".parse().unwrap();
+        assert_eq!(hours.fixed_micros(), None);
+        assert_eq!(hours.shift(utc("2025-01-01"), true), None);
         let mixed: Interval = "P1Y1DT1S".parse().unwrap();
         assert_eq!(mixed.shift(utc("2024-02-29"), false), Some(utc("2025-03-01T00:00:01Z")));
     }

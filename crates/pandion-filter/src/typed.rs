@@ -7,6 +7,12 @@
 //! of another kind than the literal makes comparisons UNKNOWN; JSON integers and doubles compare as
 //! numbers. An array index past the end is UNKNOWN too.
 //!
+//! **Documents.** A document is read from its start, only as far as the answer needs: one that is
+//! malformed up to there, or empty, leads nowhere, so that comparisons are UNKNOWN, `is null` is
+//! TRUE and `exists` FALSE. It is no error: a lake holds what it holds. Of members with the same
+//! name the first counts. An integer of 64 bits is exact, every other number is the nearest double,
+//! and one beyond the doubles is malformed.
+//!
 //! **Numbers.** Integer fields compare as mathematical integers: a literal may lie outside of the
 //! range of a narrow field, and then no row equals it. Literals for `Float` fields are rounded to
 //! `f32` and kept as the same number in `f64`; one beyond the range of `f32` is kept as it is.
@@ -44,7 +50,14 @@ impl Filter {
         self.predicate == Predicate::Constant(true)
     }
 
-    /// Every field that the filter reads.
+    /// Whether the filter keeps a random part of what meets its conditions, which its text alone
+    /// does not determine.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        matches!(self.predicate.conjuncts().last(), Some(Predicate::RandomSample { .. }))
+    }
+
+    /// Every field that the filter reads. A random sample reads none, and is taken by row id.
     #[must_use]
     pub fn referenced_fields(&self) -> BTreeSet<FieldId> {
         let mut fields = BTreeSet::new();
@@ -189,8 +202,8 @@ pub enum Predicate {
         /// A geometry field.
         field: Arc<FieldRef>,
     },
-    /// A random part of the rows that meet the conditions before it. Only as the last operand of
-    /// the outermost `And`, or alone.
+    /// A random part of the rows that meet the conditions before it: each is kept with the same
+    /// probability. Only as the last operand of the outermost `And`, or alone.
     RandomSample {
         /// The part, between 0 and 1 and equal to neither.
         factor: f64,

@@ -1,13 +1,15 @@
 //! Turns a filter into a DataFusion expression over a batch of columns.
 //!
 //! Terms on plain columns become DataFusion's own operators, from which it can also prune by
-//! statistics. Terms that look inside a value (JSON paths, array elements) or calculate become a
-//! [`RowTest`]. Connectives are DataFusion's.
-//!
-//! Arrow compares floating-point numbers in their total order, in which NaN is the largest number
-//! and -0 is less than 0. Milvus compares as IEEE 754 does, so float terms are written accordingly.
+//! statistics. Terms that look inside a value (JSON paths, array elements), that calculate, that
+//! search in text or that have long lists of values become a [`RowTest`]. Connectives are
+//! DataFusion's, which evaluates the right side for fewer rows once the left side has decided:
+//! hence cheap terms stand to the left.
 
-use std::collections::HashMap;
+mod columns;
+mod functions;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -15,12 +17,15 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
+    BinaryExpr, Column, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
-use pandion_filter::{Bound, CompareOp, LikeForm, LikePattern, Operand, Predicate, Value};
-use pandion_types::{DataType, Error, FieldId, Result};
+use pandion_filter::{Operand, Predicate};
+use pandion_types::{DataType, Error, FieldId, Result, VIRTUAL_PK_NAME};
 
+use self::columns::{compare, in_list, like, plain, range, scalar};
+use self::functions::call;
 use crate::row_test::RowTest;
+use crate::sample::Sample;
 
 type Expr = Arc<dyn PhysicalExpr>;
 
@@ -42,57 +47,160 @@ impl Columns {
     }
 }
 
-/// The expression that is true for the rows that match.
+/// The expression that is true for the rows that match; `seed` is what a random sample draws from.
 ///
 /// # Errors
-/// `Unsupported` that names the operator when it is not built; `InvalidArgument` for a regular
-/// expression that is none.
-pub(crate) fn predicate(predicate: &Predicate, columns: &Columns) -> Result<Expr> {
-    match predicate {
-        Predicate::Constant(value) => Ok(literal(ScalarValue::Boolean(Some(*value)))),
-        Predicate::And(operands) => connect(operands, Operator::And, columns),
-        Predicate::Or(operands) => connect(operands, Operator::Or, columns),
-        Predicate::Not(inner) => {
-            self::predicate(inner, columns).map(|inner| Arc::new(NotExpr::new(inner)) as Expr)
-        }
-        Predicate::Compare { operand, op, value } => {
-            match plain(operand).and_then(|data_type| scalar(data_type, value)) {
-                Some(value) => Ok(compare(columns.column(operand.field().id)?, *op, value)),
-                None => RowTest::compile(predicate, columns),
+/// `InvalidArgument` that names the function when it is not built, and for regular expressions and
+/// well-known texts that are none; `Internal` when the batch lacks a column.
+pub(crate) fn predicate(predicate: &Predicate, columns: &Columns, seed: u64) -> Result<Expr> {
+    Compiler { columns, seed }.compile(predicate).map(|compiled| compiled.expr)
+}
+
+/// An expression, and what it takes to evaluate it.
+struct Compiled {
+    expr: Expr,
+    effort: Effort,
+    /// How many expressions are nested in it, at most.
+    depth: usize,
+}
+
+/// How much work a row is, by orders of magnitude.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Effort {
+    /// A comparison of numbers.
+    Number,
+    /// A look at an array, or into a string.
+    Value,
+    /// Reading a document.
+    Document,
+    /// Geometry.
+    Shape,
+}
+
+struct Compiler<'a> {
+    columns: &'a Columns,
+    seed: u64,
+}
+
+impl Compiler<'_> {
+    fn compile(&self, predicate: &Predicate) -> Result<Compiled> {
+        match predicate {
+            Predicate::And(operands) => self.connect(operands, Operator::And),
+            Predicate::Or(operands) => self.connect(operands, Operator::Or),
+            Predicate::Not(inner) => {
+                let inner = self.compile(inner)?;
+                let expr = Arc::new(NotExpr::new(inner.expr));
+                Ok(Compiled { expr, effort: inner.effort, depth: inner.depth + 1 })
             }
+            term => Ok(Compiled { expr: self.term(term)?, effort: Effort::of(term), depth: 1 }),
         }
-        Predicate::Range { operand, lower, upper } => {
-            range(predicate, operand, lower, upper, columns)
+    }
+
+    /// Joins terms into a tree that is as flat as can be: DataFusion walks expressions recursively,
+    /// and a chain of a million terms must not exhaust the stack.
+    fn connect(&self, operands: &[Predicate], op: Operator) -> Result<Compiled> {
+        let terms = operands.iter().map(|operand| self.compile(operand));
+        let mut terms: Vec<Compiled> = terms.collect::<Result<_>>()?;
+        terms.sort_by_key(|term| term.effort);
+        // By depth, and terms of equal depth in their order.
+        let mut queue: BTreeMap<(usize, usize), Compiled> = terms
+            .into_iter()
+            .enumerate()
+            .map(|(order, term)| ((term.depth, order), term))
+            .collect();
+        while let Some(((_, first_order), first)) = queue.pop_first() {
+            let Some(((_, second_order), second)) = queue.pop_first() else { return Ok(first) };
+            let depth = first.depth.max(second.depth) + 1;
+            let effort = first.effort.max(second.effort);
+            let (left, right) =
+                if first_order < second_order { (first, second) } else { (second, first) };
+            let expr = binary(left.expr, op, right.expr);
+            queue.insert((depth, first_order.min(second_order)), Compiled { expr, effort, depth });
         }
-        Predicate::In { operand, values } => in_list(predicate, operand, values, columns),
-        Predicate::Like { operand: Operand::Field(field), pattern }
-            if field.data_type.is_string() =>
-        {
-            like(predicate, columns.column(field.id)?, pattern, columns)
+        let empty = literal(ScalarValue::Boolean(Some(op == Operator::And)));
+        Ok(Compiled { expr: empty, effort: Effort::Number, depth: 1 })
+    }
+
+    fn term(&self, term: &Predicate) -> Result<Expr> {
+        let columns = self.columns;
+        match term {
+            Predicate::Constant(value) => Ok(literal(ScalarValue::Boolean(Some(*value)))),
+            Predicate::Compare { operand, op, value } => {
+                match plain(operand).and_then(|data_type| scalar(data_type, value)) {
+                    Some(value) => Ok(compare(columns.column(operand.field().id)?, *op, value)),
+                    None => RowTest::compile(term, columns),
+                }
+            }
+            Predicate::Range { operand, lower, upper } => {
+                range(term, operand, lower, upper, columns)
+            }
+            Predicate::In { operand, values } => in_list(term, operand, values, columns),
+            Predicate::Like { operand: Operand::Field(field), pattern }
+                if field.data_type.is_string() =>
+            {
+                like(term, columns.column(field.id)?, pattern, columns)
+            }
+            Predicate::IsNull(Operand::Field(field)) => {
+                Ok(Arc::new(IsNullExpr::new(columns.column(field.id)?)))
+            }
+            Predicate::IsNotNull(Operand::Field(field)) => {
+                Ok(Arc::new(IsNotNullExpr::new(columns.column(field.id)?)))
+            }
+            Predicate::RandomSample { factor } => {
+                let key =
+                    Arc::new(Column::new_with_schema(VIRTUAL_PK_NAME, &columns.schema).map_err(
+                        |error| Error::internal("a sample needs the row ids").caused_by(error),
+                    )?);
+                Ok(Arc::new(Sample::new(key, *factor, self.seed)))
+            }
+            Predicate::Call { name, arguments } => call(term, name, arguments, columns),
+            Predicate::TextMatch { .. } => Err(unbuilt("text_match")),
+            Predicate::TextMatchFuzzy { .. } => Err(unbuilt("text_match_fuzzy")),
+            Predicate::PhraseMatch { .. } => Err(unbuilt("phrase_match")),
+            Predicate::ElementFilter { .. } => Err(unbuilt("element_filter")),
+            Predicate::ElementMatch { .. } => Err(unbuilt("match_all, match_any and their like")),
+            Predicate::And(_)
+            | Predicate::Or(_)
+            | Predicate::Not(_)
+            | Predicate::CompareOperands { .. }
+            | Predicate::Like { .. }
+            | Predicate::RegexMatch { .. }
+            | Predicate::IsNull(_)
+            | Predicate::IsNotNull(_)
+            | Predicate::Exists { .. }
+            | Predicate::Contains { .. }
+            | Predicate::Spatial { .. }
+            | Predicate::SpatialWithin { .. }
+            | Predicate::SpatialValid { .. } => RowTest::compile(term, columns),
         }
-        Predicate::IsNull(Operand::Field(field)) => {
-            Ok(Arc::new(IsNullExpr::new(columns.column(field.id)?)))
+    }
+}
+
+impl Effort {
+    fn of(term: &Predicate) -> Self {
+        let of_operand = |operand: &Operand| match operand.field().data_type {
+            DataType::Json => Self::Document,
+            DataType::Array | DataType::VarChar | DataType::Text => Self::Value,
+            _ => Self::Number,
+        };
+        match term {
+            Predicate::Compare { operand, .. }
+            | Predicate::Range { operand, .. }
+            | Predicate::In { operand, .. }
+            | Predicate::Like { operand, .. }
+            | Predicate::Contains { operand, .. } => of_operand(operand),
+            Predicate::IsNull(operand) | Predicate::IsNotNull(operand) => match operand {
+                Operand::Field(_) => Self::Number,
+                operand => of_operand(operand),
+            },
+            Predicate::CompareOperands { left, .. } => of_operand(left),
+            Predicate::Exists { .. } | Predicate::RegexMatch { .. } => Self::Document,
+            Predicate::Spatial { .. }
+            | Predicate::SpatialWithin { .. }
+            | Predicate::SpatialValid { .. } => Self::Shape,
+            Predicate::Call { .. } => Self::Value,
+            _ => Self::Number,
         }
-        Predicate::IsNotNull(Operand::Field(field)) => {
-            Ok(Arc::new(IsNotNullExpr::new(columns.column(field.id)?)))
-        }
-        Predicate::CompareOperands { .. }
-        | Predicate::Like { .. }
-        | Predicate::RegexMatch { .. }
-        | Predicate::IsNull(_)
-        | Predicate::IsNotNull(_)
-        | Predicate::Exists { .. }
-        | Predicate::Contains { .. } => RowTest::compile(predicate, columns),
-        Predicate::TextMatch { .. } => Err(unbuilt("text_match")),
-        Predicate::TextMatchFuzzy { .. } => Err(unbuilt("text_match_fuzzy")),
-        Predicate::PhraseMatch { .. } => Err(unbuilt("phrase_match")),
-        Predicate::Spatial { relation, .. } => Err(unbuilt(relation.function())),
-        Predicate::SpatialWithin { .. } => Err(unbuilt("st_dwithin")),
-        Predicate::SpatialValid { .. } => Err(unbuilt("st_isvalid")),
-        Predicate::RandomSample { .. } => Err(unbuilt("random_sample")),
-        Predicate::ElementFilter { .. } => Err(unbuilt("element_filter")),
-        Predicate::ElementMatch { .. } => Err(unbuilt("match_all, match_any and their like")),
-        Predicate::Call { name, .. } => Err(unbuilt(name)),
     }
 }
 
@@ -111,192 +219,5 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Arc::new(BinaryExpr::new(left, op, right))
 }
 
-/// Joins terms into a balanced tree: DataFusion walks expressions recursively, and a chain of ten
-/// thousand terms must not exhaust the stack.
-fn connect(operands: &[Predicate], op: Operator, columns: &Columns) -> Result<Expr> {
-    let terms = operands.iter().map(|operand| predicate(operand, columns));
-    let mut terms: Vec<Expr> = terms.collect::<Result<_>>()?;
-    while terms.len() > 1 {
-        let mut pairs = Vec::with_capacity(terms.len().div_ceil(2));
-        let mut rest = terms.into_iter();
-        while let Some(left) = rest.next() {
-            pairs.push(match rest.next() {
-                Some(right) => binary(left, op, right),
-                None => left,
-            });
-        }
-        terms = pairs;
-    }
-    let empty = || literal(ScalarValue::Boolean(Some(op == Operator::And)));
-    Ok(terms.pop().unwrap_or_else(empty))
-}
-
-/// The type of an operand that is a whole column of single values.
-fn plain(operand: &Operand) -> Option<DataType> {
-    match operand {
-        Operand::Field(field) => Some(field.data_type),
-        _ => None,
-    }
-}
-
-/// A literal in the column's own type; `None` when the type cannot hold it.
-fn scalar(data_type: DataType, value: &Value) -> Option<ScalarValue> {
-    Some(match (data_type, value) {
-        (DataType::Bool, Value::Bool(value)) => ScalarValue::Boolean(Some(*value)),
-        (DataType::Int8, Value::Int(value)) => ScalarValue::Int8(Some((*value).try_into().ok()?)),
-        (DataType::Int16, Value::Int(value)) => ScalarValue::Int16(Some((*value).try_into().ok()?)),
-        (DataType::Int32, Value::Int(value)) => ScalarValue::Int32(Some((*value).try_into().ok()?)),
-        (DataType::Int64, Value::Int(value)) => ScalarValue::Int64(Some(*value)),
-        #[expect(clippy::cast_possible_truncation, reason = "the parser rounded it to binary32")]
-        (DataType::Float, Value::Float(value)) => {
-            let narrow = *value as f32;
-            narrow.is_finite().then_some(ScalarValue::Float32(Some(narrow)))?
-        }
-        (DataType::Double, Value::Float(value)) => ScalarValue::Float64(Some(*value)),
-        (DataType::VarChar | DataType::Text, Value::String(value)) => {
-            ScalarValue::Utf8(Some(value.clone()))
-        }
-        (DataType::Timestamptz, Value::Timestamp(value)) => {
-            ScalarValue::TimestampMicrosecond(Some(*value), Some("UTC".into()))
-        }
-        _ => return None,
-    })
-}
-
-fn operator(op: CompareOp) -> Operator {
-    match op {
-        CompareOp::Equal => Operator::Eq,
-        CompareOp::NotEqual => Operator::NotEq,
-        CompareOp::Less => Operator::Lt,
-        CompareOp::LessEqual => Operator::LtEq,
-        CompareOp::Greater => Operator::Gt,
-        CompareOp::GreaterEqual => Operator::GtEq,
-    }
-}
-
-fn compare(column: Expr, op: CompareOp, value: ScalarValue) -> Expr {
-    match value {
-        ScalarValue::Float32(Some(value)) => {
-            compare_float(&column, op, value, |value| ScalarValue::Float32(Some(value)))
-        }
-        ScalarValue::Float64(Some(value)) => {
-            compare_float(&column, op, value, |value| ScalarValue::Float64(Some(value)))
-        }
-        value => binary(column, operator(op), literal(value)),
-    }
-}
-
-/// What a comparison with a float needs to know of its type.
-trait Ieee: Copy + PartialEq {
-    const ZERO: Self;
-    const MINUS_ZERO: Self;
-    const INFINITY: Self;
-    const MINUS_INFINITY: Self;
-}
-
-impl Ieee for f32 {
-    const ZERO: Self = 0.0;
-    const MINUS_ZERO: Self = -0.0;
-    const INFINITY: Self = Self::INFINITY;
-    const MINUS_INFINITY: Self = Self::NEG_INFINITY;
-}
-
-impl Ieee for f64 {
-    const ZERO: Self = 0.0;
-    const MINUS_ZERO: Self = -0.0;
-    const INFINITY: Self = Self::INFINITY;
-    const MINUS_INFINITY: Self = Self::NEG_INFINITY;
-}
-
-/// An IEEE 754 comparison, written for operators that compare in the total order.
-fn compare_float<T: Ieee>(
-    column: &Expr,
-    op: CompareOp,
-    value: T,
-    scalar: impl Fn(T) -> ScalarValue,
-) -> Expr {
-    let is = |op, value| binary(Arc::clone(column), op, literal(scalar(value)));
-    let both = |left, right| binary(left, Operator::And, right);
-    // `==` does not care which zero is compared with.
-    let (low, high) = if value == T::ZERO { (T::MINUS_ZERO, T::ZERO) } else { (value, value) };
-    match op {
-        CompareOp::Equal if value == T::ZERO => {
-            both(is(Operator::GtEq, low), is(Operator::LtEq, high))
-        }
-        CompareOp::NotEqual if value == T::ZERO => {
-            binary(is(Operator::Lt, low), Operator::Or, is(Operator::Gt, high))
-        }
-        CompareOp::Equal | CompareOp::NotEqual => is(operator(op), value),
-        // The second term leaves out NaN, which lies beyond the infinities.
-        CompareOp::Less => both(is(Operator::Lt, low), is(Operator::GtEq, T::MINUS_INFINITY)),
-        CompareOp::LessEqual => {
-            both(is(Operator::LtEq, high), is(Operator::GtEq, T::MINUS_INFINITY))
-        }
-        CompareOp::Greater => both(is(Operator::Gt, high), is(Operator::LtEq, T::INFINITY)),
-        CompareOp::GreaterEqual => both(is(Operator::GtEq, low), is(Operator::LtEq, T::INFINITY)),
-    }
-}
-
-fn range(
-    whole: &Predicate,
-    operand: &Operand,
-    lower: &Bound,
-    upper: &Bound,
-    columns: &Columns,
-) -> Result<Expr> {
-    let ends = plain(operand).and_then(|data_type| {
-        Some((scalar(data_type, &lower.value)?, scalar(data_type, &upper.value)?))
-    });
-    let Some((low, high)) = ends else { return RowTest::compile(whole, columns) };
-    let column = columns.column(operand.field().id)?;
-    let above = if lower.inclusive { CompareOp::GreaterEqual } else { CompareOp::Greater };
-    let below = if upper.inclusive { CompareOp::LessEqual } else { CompareOp::Less };
-    Ok(binary(
-        compare(Arc::clone(&column), above, low),
-        Operator::And,
-        compare(column, below, high),
-    ))
-}
-
-fn in_list(
-    whole: &Predicate,
-    operand: &Operand,
-    values: &[Value],
-    columns: &Columns,
-) -> Result<Expr> {
-    let Some(data_type) = plain(operand).filter(|data_type| !data_type.is_float()) else {
-        return RowTest::compile(whole, columns);
-    };
-    if matches!(data_type, DataType::Json | DataType::Array | DataType::Geometry) {
-        return RowTest::compile(whole, columns);
-    }
-    let column = columns.column(operand.field().id)?;
-    // A value that the column's type cannot hold equals no row.
-    let list: Vec<Expr> =
-        values.iter().filter_map(|value| scalar(data_type, value)).map(literal).collect();
-    if list.is_empty() {
-        // False for a value, unknown for a null.
-        let null = literal(ScalarValue::Boolean(None));
-        return Ok(binary(null, Operator::And, Arc::new(IsNullExpr::new(column))));
-    }
-    let in_list = InListExpr::try_new(column, list, false, &columns.schema).map_err(|error| {
-        Error::internal("a list of values could not be compiled").caused_by(error)
-    })?;
-    Ok(Arc::new(in_list))
-}
-
-fn like(whole: &Predicate, column: Expr, pattern: &LikePattern, columns: &Columns) -> Result<Expr> {
-    let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
-    match pattern.form() {
-        LikeForm::Equal(value) => Ok(compare(column, CompareOp::Equal, text(value))),
-        // DataFusion prunes by the prefix; a prefix that would need escapes is left to the row test.
-        LikeForm::Prefix(prefix) if !prefix.is_empty() && !prefix.contains(['%', '_', '\\']) => {
-            let pattern = literal(text(&format!("{prefix}%")));
-            Ok(Arc::new(LikeExpr::new(false, false, column, pattern)))
-        }
-        LikeForm::Prefix(_)
-        | LikeForm::Suffix(_)
-        | LikeForm::Contains(_)
-        | LikeForm::General(_) => RowTest::compile(whole, columns),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,6 @@ use datafusion::physical_plan::{
 };
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use pandion_filter::Filter;
-use pandion_index::scalar::ScalarIndex;
 use pandion_index::{QueryBatch, ScoreRange};
 use pandion_types::{Error, FieldId, FieldSchema, MetricType, Result, RowId};
 
@@ -27,6 +26,7 @@ use crate::plan::{
 };
 use crate::request::{OutputColumn, QueryOptions, SearchHit};
 use crate::scan::{FileMatches, Matches, MatchesKey, Scan};
+use crate::segments::ScalarSegments;
 use crate::snapshot::Snapshot;
 use crate::vectors::VectorCache;
 
@@ -47,6 +47,8 @@ pub struct EngineOptions {
     /// Parts that the files of a snapshot are divided into. One is best in one process, where the
     /// parts share the threads anyway.
     pub partitions: usize,
+    /// Where scalar indexes are; `None` to do without.
+    pub scalar_segments: Option<Arc<ScalarSegments>>,
     /// What becomes of plans before they are executed; `None` for nothing.
     pub transport: Option<Arc<dyn PlanTransport>>,
     /// What one request may ask for.
@@ -62,6 +64,7 @@ impl Default for EngineOptions {
             column_cache_bytes: 1 << 30,
             matches_cache_bytes: 256 << 20,
             partitions: 1,
+            scalar_segments: None,
             transport: None,
             limits: QueryLimits::default(),
         }
@@ -81,6 +84,7 @@ struct Shared {
     blooms: ByteCache<BloomKey, Bloom>,
     pool: rayon::ThreadPool,
     in_flight: usize,
+    segments: Option<Arc<ScalarSegments>>,
     partitions: usize,
     transport: Option<Arc<dyn PlanTransport>>,
     limits: QueryLimits,
@@ -132,6 +136,7 @@ impl QueryEngine {
             blooms: ByteCache::new(BLOOM_CACHE_BYTES),
             pool,
             in_flight: options.threads.max(1) * 2,
+            segments: options.scalar_segments.clone(),
             partitions: options.partitions.max(1),
             transport: options.transport.clone(),
             limits: options.limits,
@@ -142,6 +147,12 @@ impl QueryEngine {
 
     pub(crate) fn pool(&self) -> &rayon::ThreadPool {
         &self.shared.pool
+    }
+
+    /// Where scalar indexes are; `None` when the engine has none.
+    #[must_use]
+    pub fn scalar_segments(&self) -> Option<&Arc<ScalarSegments>> {
+        self.shared.segments.as_ref()
     }
 
     /// Row groups that one query works on at a time.
@@ -170,16 +181,6 @@ impl QueryEngine {
 
     pub(crate) fn blooms_cache(&self) -> &ByteCache<BloomKey, Bloom> {
         &self.shared.blooms
-    }
-
-    /// The scalar indexes of a file that are on one of `fields`.
-    pub(crate) async fn indexes(
-        &self,
-        _snapshot: &Snapshot,
-        _file: usize,
-        _fields: &[FieldSchema],
-    ) -> Result<Vec<Arc<dyn ScalarIndex>>> {
-        Ok(Vec::new())
     }
 
     /// The leaf of a plan over all files of a snapshot.

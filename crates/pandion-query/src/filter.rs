@@ -36,12 +36,16 @@ pub(crate) struct CompiledFilter {
 }
 
 impl CompiledFilter {
-    /// Compiles a filter.
+    /// Compiles a filter; `seed` is what a random sample draws from.
     ///
     /// # Errors
-    /// `Unsupported` that names the operator when it is not built.
-    pub(crate) fn new(filter: &Filter, schema: &CollectionSchema) -> Result<Self> {
-        let referenced = filter.referenced_fields();
+    /// As [`compile::predicate`].
+    pub(crate) fn new(filter: &Filter, schema: &CollectionSchema, seed: u64) -> Result<Self> {
+        let mut referenced = filter.referenced_fields();
+        if filter.is_sampled() {
+            let keys = schema.fields.iter().filter(|field| field.is_primary_key);
+            referenced.extend(keys.map(|key| key.id));
+        }
         let mut fields = Vec::new();
         let mut columns = Vec::new();
         let mut positions = HashMap::new();
@@ -62,7 +66,7 @@ impl CompiledFilter {
             columns.push(Field::new(VIRTUAL_PK_NAME, int64, false));
         }
         let columns = Columns { schema: Arc::new(Schema::new(columns)), positions };
-        let predicate = compile::predicate(&filter.predicate, &columns)?;
+        let predicate = compile::predicate(&filter.predicate, &columns, seed)?;
         let pruner = Pruner::new(&predicate, &columns.schema, &fields);
         Ok(Self {
             fields,
@@ -165,7 +169,7 @@ impl FilterPlan {
     /// # Errors
     /// As [`CompiledFilter::new`].
     pub(crate) fn new(filter: Filter, schema: &Arc<CollectionSchema>, seed: u64) -> Result<Self> {
-        let whole = Arc::new(CompiledFilter::new(&filter, schema)?);
+        let whole = Arc::new(CompiledFilter::new(&filter, schema, seed)?);
         let text = filter.to_string();
         let random = |term: &Predicate| matches!(term, Predicate::RandomSample { .. });
         let cacheable = !whole.uses_key && !filter.predicate.conjuncts().iter().any(random);
@@ -223,7 +227,7 @@ impl FilterPlan {
             None
         } else {
             let filter = Filter { predicate: Predicate::and(left) };
-            Some(Arc::new(CompiledFilter::new(&filter, &self.schema)?))
+            Some(Arc::new(CompiledFilter::new(&filter, &self.schema, self.seed)?))
         };
         residuals.insert(answered.to_vec(), residual.clone());
         Ok(residual)

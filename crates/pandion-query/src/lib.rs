@@ -19,6 +19,7 @@ mod counters;
 mod engine;
 mod evaluate;
 mod filter;
+mod json;
 mod limits;
 mod ordered_rows;
 pub mod plan;
@@ -26,8 +27,10 @@ mod prune;
 mod request;
 mod row_test;
 mod rows;
+mod sample;
 mod scan;
 mod search;
+mod segments;
 mod selection;
 mod snapshot;
 mod take;
@@ -41,6 +44,7 @@ pub use request::{
     OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
     SearchResult,
 };
+pub use segments::{IndexedField, ScalarSegments, SegmentKey, build_segments};
 pub use snapshot::Snapshot;
 pub use vectors::VectorCache;
 

@@ -1,39 +1,49 @@
-//! Terms of a filter that DataFusion has no operator for, tested row by row.
+//! Terms of a filter that DataFusion has no operator for, or a slower one.
 //!
-//! These are the terms that look inside a value (JSON paths, elements and length of arrays) or that
-//! calculate with Milvus's rules. The meaning is that of `pandion_filter::typed`: a missing value,
-//! or one of another kind than the term asks for, is unknown.
+//! These are the terms that look inside a value (JSON paths, elements and length of arrays), that
+//! calculate with Milvus's rules, that search in text or in shapes, and those with long lists of
+//! values. The meaning is that of `pandion_filter::typed`: a missing value, or one of another kind
+//! than the term asks for, is unknown.
+//!
+//! A term is compiled once; then it is tested on whole columns, without a step per row that
+//! allocates or looks at types again.
 
-mod cell;
+mod arithmetic;
+mod bits;
+mod columns;
+mod documents;
+mod list_columns;
+mod lists;
+mod operands;
+mod plan;
+#[cfg(test)]
+mod reference;
+mod sets;
+mod text;
+mod values;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType as ArrowType, Schema};
-use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use datafusion::common::Result as DataFusionResult;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
-use pandion_filter::{
-    ArithmeticOp, Bound, CompareOp, ContainsMode, FieldRef, Operand, PathSegment, Predicate, Value,
-};
-use pandion_types::{DataType, Error, FieldId, Result};
-use regex::Regex;
-use serde_json::Value as Json;
+use pandion_filter::Predicate;
+use pandion_types::{FieldId, Result};
 
-use self::cell::{Cell, cell_at};
+use self::plan::Plan;
 use crate::compile::Columns;
+
+/// How much of a term's text is kept to be shown. A list may have a million values.
+const SHOWN_BYTES_MAX: usize = 1024;
 
 /// One term, with the columns that it reads.
 pub(crate) struct RowTest {
-    term: Predicate,
-    /// The term in the filter language: two tests are equal when their texts and columns are.
-    text: String,
-    regex: Option<Regex>,
-    positions: HashMap<FieldId, usize>,
+    plan: Arc<Plan>,
+    text: Arc<TermText>,
     columns: Vec<Arc<dyn PhysicalExpr>>,
 }
 
@@ -41,275 +51,75 @@ impl RowTest {
     /// The expression that tests a term.
     ///
     /// # Errors
-    /// `InvalidArgument` when a regular expression is none.
+    /// `InvalidArgument` when a regular expression or well-known text is none; `Internal` for terms
+    /// that are no row tests, and when the batch lacks a column.
     pub(crate) fn compile(term: &Predicate, columns: &Columns) -> Result<Arc<dyn PhysicalExpr>> {
-        let mut positions = HashMap::new();
-        let mut children = Vec::new();
-        let mut fields = Vec::new();
-        term.visit_fields(&mut |field| fields.push(field.id));
-        for field in fields {
-            if let Entry::Vacant(entry) = positions.entry(field) {
-                entry.insert(children.len());
-                children.push(columns.column(field)?);
+        let mut fields: Vec<FieldId> = Vec::new();
+        term.visit_fields(&mut |field| {
+            if !fields.contains(&field.id) {
+                fields.push(field.id);
+            }
+        });
+        let children =
+            fields.iter().map(|&field| columns.column(field)).collect::<Result<Vec<_>>>()?;
+        let plan = Plan::new(term, &fields)?;
+        Ok(Arc::new(Self {
+            plan: Arc::new(plan),
+            text: Arc::new(TermText::of(term)),
+            columns: children,
+        }))
+    }
+}
+
+/// The text of a term, by which two tests are told apart.
+#[derive(PartialEq, Eq, Hash)]
+struct TermText {
+    shown: String,
+    /// Of the whole text.
+    digest: [u8; 32],
+}
+
+impl TermText {
+    fn of(term: &Predicate) -> Self {
+        let mut writer = TextWriter { shown: String::new(), hasher: blake3::Hasher::new() };
+        // Writing to memory does not fail, and a term that has no text has none to be shown.
+        if write!(writer, "{term}").is_err() {
+            writer.shown.push('?');
+        }
+        Self { shown: writer.shown, digest: writer.hasher.finalize().into() }
+    }
+}
+
+/// Keeps the beginning of what is written, and the digest of all of it.
+struct TextWriter {
+    shown: String,
+    hasher: blake3::Hasher,
+}
+
+impl fmt::Write for TextWriter {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.hasher.update(text.as_bytes());
+        let room = SHOWN_BYTES_MAX.saturating_sub(self.shown.len());
+        if room > 0 {
+            let end = text.floor_char_boundary(room);
+            self.shown.push_str(text.get(..end).unwrap_or_default());
+            if end < text.len() {
+                self.shown.push_str(" ...");
             }
         }
-        let regex = match term {
-            Predicate::RegexMatch { pattern, .. } => {
-                Some(Regex::new(pattern).map_err(|error| {
-                    Error::invalid_argument(format!(
-                    "failed to create query plan: invalid regular expression {pattern:?}: invalid \
-                     parameter"
-                ))
-                .caused_by(error)
-                })?)
-            }
-            _ => None,
-        };
-        let text = term.to_string();
-        Ok(Arc::new(Self { term: term.clone(), text, regex, positions, columns: children }))
-    }
-
-    fn test(&self, arrays: &[ArrayRef], row: usize) -> DataFusionResult<Option<bool>> {
-        let rows = Rows { test: self, arrays, row };
-        match &self.term {
-            Predicate::Compare { operand, op, value } => {
-                rows.with(operand, &mut |cell| cell.compare(*op, value))
-            }
-            Predicate::Range { operand, lower, upper } => {
-                rows.with(operand, &mut |cell| in_range(&cell, lower, upper))
-            }
-            Predicate::In { operand, values } => {
-                rows.with(operand, &mut |cell| is_in(&cell, values))
-            }
-            Predicate::Like { operand, pattern } => rows.with(operand, &mut |cell| match cell {
-                Cell::Text(text) => Some(pattern.matches(text)),
-                _ => None,
-            }),
-            Predicate::RegexMatch { operand, .. } => rows.with(operand, &mut |cell| match cell {
-                Cell::Text(text) => Some(self.regex.as_ref()?.is_match(text)),
-                _ => None,
-            }),
-            Predicate::IsNull(operand) => {
-                rows.with(operand, &mut |cell| Some(matches!(cell, Cell::Null)))
-            }
-            Predicate::IsNotNull(operand) => {
-                rows.with(operand, &mut |cell| Some(!matches!(cell, Cell::Null)))
-            }
-            Predicate::Exists { field, path } => {
-                let operand = Operand::Json { field: Arc::clone(field), path: path.clone() };
-                rows.with(&operand, &mut |cell| Some(!matches!(cell, Cell::Null)))
-            }
-            Predicate::Contains { operand, mode, values } => {
-                rows.with(operand, &mut |cell| contains(&cell, *mode, values))
-            }
-            Predicate::CompareOperands { left, op, right } => rows.compare(left, *op, right),
-            other => Err(DataFusionError::Internal(format!("no row test for {other}"))),
-        }
-    }
-}
-
-/// One row of a batch.
-struct Rows<'a> {
-    test: &'a RowTest,
-    arrays: &'a [ArrayRef],
-    row: usize,
-}
-
-impl Rows<'_> {
-    /// Hands the operand's value in this row to `test`.
-    fn with(
-        &self,
-        operand: &Operand,
-        test: &mut dyn FnMut(Cell<'_>) -> Option<bool>,
-    ) -> DataFusionResult<Option<bool>> {
-        let cell = self.cell(operand.field())?;
-        match operand {
-            Operand::Field(field) if field.data_type == DataType::Json => {
-                with_json(&cell, field, &[], test)
-            }
-            Operand::Field(_) => Ok(test(cell)),
-            Operand::Json { field, path } => with_json(&cell, field, path, test),
-            Operand::Element { index, .. } => match cell {
-                Cell::List(list) => {
-                    let index = usize::try_from(*index).ok().filter(|&at| at < list.len());
-                    Ok(test(match index {
-                        Some(index) => cell_at(&list, index)?,
-                        None => Cell::Null,
-                    }))
-                }
-                _ => Ok(test(Cell::Null)),
-            },
-            Operand::Length(inner) => self.with(inner, &mut |cell| match cell.length() {
-                Some(length) => test(Cell::Int(length)),
-                None => test(Cell::Null),
-            }),
-            Operand::Arithmetic { operand, op, value, .. } => {
-                self.with(operand, &mut |cell| test(calculate(&cell, *op, value)))
-            }
-            Operand::Shifted { negative, interval, .. } => Ok(test(match cell {
-                Cell::Timestamp(micros) => {
-                    interval.shift(micros, *negative).map_or(Cell::Null, Cell::Timestamp)
-                }
-                _ => Cell::Null,
-            })),
-            Operand::CurrentElement { .. } => {
-                Err(DataFusionError::Internal("an element stands outside of an array".to_owned()))
-            }
-        }
-    }
-
-    fn compare(
-        &self,
-        left: &Operand,
-        op: CompareOp,
-        right: &Operand,
-    ) -> DataFusionResult<Option<bool>> {
-        let mut failed = None;
-        let outcome = self.with(left, &mut |left| {
-            let inner = self.with(right, &mut |right| left.compare_cell(op, &right));
-            inner.unwrap_or_else(|error| {
-                failed = Some(error);
-                None
-            })
-        })?;
-        failed.map_or(Ok(outcome), Err)
-    }
-
-    fn cell(&self, field: &FieldRef) -> DataFusionResult<Cell<'_>> {
-        let at = self.test.positions.get(&field.id);
-        let array = at.and_then(|&at| self.arrays.get(at)).ok_or_else(|| {
-            DataFusionError::Internal(format!("the batch has no column for {}", field.name))
-        })?;
-        cell_at(array, self.row)
-    }
-}
-
-/// Hands the value at a path of a JSON document to `test`.
-fn with_json(
-    cell: &Cell<'_>,
-    field: &FieldRef,
-    path: &[PathSegment],
-    test: &mut dyn FnMut(Cell<'_>) -> Option<bool>,
-) -> DataFusionResult<Option<bool>> {
-    let Cell::Text(document) = cell else { return Ok(test(Cell::Null)) };
-    let document: Json = serde_json::from_str(document).map_err(|error| {
-        DataFusionError::Execution(format!("a value of field {} is not JSON: {error}", field.name))
-    })?;
-    Ok(test(find(&document, path).map_or(Cell::Null, Cell::of_json)))
-}
-
-/// The value at the path; `None` when the path leads nowhere.
-fn find<'a>(document: &'a Json, path: &[PathSegment]) -> Option<&'a Json> {
-    path.iter().try_fold(document, |value, step| match (value, step) {
-        (Json::Object(members), PathSegment::Key(key)) => members.get(key),
-        (Json::Object(members), PathSegment::Index(at)) => members.get(&at.to_string()),
-        (Json::Array(elements), PathSegment::Index(at)) => elements.get(usize::try_from(*at).ok()?),
-        _ => None,
-    })
-}
-
-fn in_range(cell: &Cell<'_>, lower: &Bound, upper: &Bound) -> Option<bool> {
-    let above = if lower.inclusive { CompareOp::GreaterEqual } else { CompareOp::Greater };
-    let below = if upper.inclusive { CompareOp::LessEqual } else { CompareOp::Less };
-    and(cell.compare(above, &lower.value), cell.compare(below, &upper.value))
-}
-
-fn and(left: Option<bool>, right: Option<bool>) -> Option<bool> {
-    match (left, right) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    }
-}
-
-/// Values of another kind than the cell's say nothing; when none is of its kind, it is unknown.
-fn is_in(cell: &Cell<'_>, values: &[Value]) -> Option<bool> {
-    if matches!(cell, Cell::Null) {
-        return None;
-    }
-    if values.is_empty() {
-        return Some(false);
-    }
-    let mut outcome = None;
-    for value in values {
-        match cell.compare(CompareOp::Equal, value) {
-            Some(true) => return Some(true),
-            Some(false) => outcome = Some(false),
-            None => {}
-        }
-    }
-    outcome
-}
-
-fn contains(cell: &Cell<'_>, mode: ContainsMode, values: &[Value]) -> Option<bool> {
-    let holds = |value: &Value| cell.holds(value);
-    match mode {
-        ContainsMode::One | ContainsMode::All => {
-            cell.length()?;
-            Some(values.iter().all(holds))
-        }
-        ContainsMode::Any => {
-            cell.length()?;
-            Some(values.iter().any(holds))
-        }
-    }
-}
-
-/// Milvus's arithmetic: integers stay integers, and an overflow is unknown.
-fn calculate(cell: &Cell<'_>, op: ArithmeticOp, value: &Value) -> Cell<'static> {
-    let outcome = match (cell, value) {
-        (Cell::Int(left), Value::Int(right)) => integers(*left, op, *right).map(Cell::Int),
-        (Cell::Int(left), Value::Float(right)) => {
-            #[expect(clippy::cast_precision_loss, reason = "the calculation is one of doubles")]
-            let left = *left as f64;
-            floats(left, op, *right).map(Cell::Float)
-        }
-        (Cell::Float(left), Value::Float(right)) => floats(*left, op, *right).map(Cell::Float),
-        (Cell::Float(left), Value::Int(right)) => {
-            #[expect(clippy::cast_precision_loss, reason = "the calculation is one of doubles")]
-            let right = *right as f64;
-            floats(*left, op, right).map(Cell::Float)
-        }
-        _ => None,
-    };
-    outcome.unwrap_or(Cell::Null)
-}
-
-fn integers(left: i64, op: ArithmeticOp, right: i64) -> Option<i64> {
-    match op {
-        ArithmeticOp::Add => left.checked_add(right),
-        ArithmeticOp::Subtract => left.checked_sub(right),
-        ArithmeticOp::Multiply => left.checked_mul(right),
-        ArithmeticOp::Divide => left.checked_div(right),
-        ArithmeticOp::Modulo => left.checked_rem(right),
-        ArithmeticOp::BitAnd => Some(left & right),
-        ArithmeticOp::BitOr => Some(left | right),
-        ArithmeticOp::BitXor => Some(left ^ right),
-    }
-}
-
-fn floats(left: f64, op: ArithmeticOp, right: f64) -> Option<f64> {
-    match op {
-        ArithmeticOp::Add => Some(left + right),
-        ArithmeticOp::Subtract => Some(left - right),
-        ArithmeticOp::Multiply => Some(left * right),
-        ArithmeticOp::Divide => Some(left / right),
-        ArithmeticOp::Modulo
-        | ArithmeticOp::BitAnd
-        | ArithmeticOp::BitOr
-        | ArithmeticOp::BitXor => None,
+        Ok(())
     }
 }
 
 impl fmt::Debug for RowTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RowTest({})", self.text)
+        write!(f, "RowTest({})", self.text.shown)
     }
 }
 
 impl fmt::Display for RowTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.text.shown)
     }
 }
 
@@ -338,14 +148,13 @@ impl PhysicalExpr for RowTest {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> DataFusionResult<ColumnarValue> {
-        let arrays = self.columns.iter().map(|column| {
-            column.evaluate(batch).and_then(|values| values.into_array(batch.num_rows()))
-        });
+        let rows = batch.num_rows();
+        let arrays = self
+            .columns
+            .iter()
+            .map(|column| column.evaluate(batch).and_then(|values| values.into_array(rows)));
         let arrays: Vec<ArrayRef> = arrays.collect::<DataFusionResult<_>>()?;
-        let tests: BooleanArray = (0..batch.num_rows())
-            .map(|row| self.test(&arrays, row))
-            .collect::<DataFusionResult<_>>()?;
-        Ok(ColumnarValue::Array(Arc::new(tests)))
+        Ok(ColumnarValue::Array(Arc::new(self.plan.test(&arrays)?)))
     }
 
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
@@ -357,15 +166,24 @@ impl PhysicalExpr for RowTest {
         children: Vec<Arc<dyn PhysicalExpr>>,
     ) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
         Ok(Arc::new(Self {
-            term: self.term.clone(),
-            text: self.text.clone(),
-            regex: self.regex.clone(),
-            positions: self.positions.clone(),
+            plan: Arc::clone(&self.plan),
+            text: Arc::clone(&self.text),
             columns: children,
         }))
     }
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.text.shown)
     }
 }
+
+/// An offset of Arrow's as an index.
+#[inline]
+fn start_of(offset: i32) -> usize {
+    #[expect(clippy::cast_sign_loss, reason = "Arrow's offsets are not negative")]
+    let start = offset as usize;
+    start
+}
+
+#[cfg(test)]
+mod tests;

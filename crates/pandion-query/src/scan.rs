@@ -315,7 +315,7 @@ impl Scan {
             return Ok(None);
         }
         let _timer = self.counters.stages.index.start();
-        let indexes = self.engine.indexes(&self.snapshot, at, filter.whole().fields()).await?;
+        let indexes = self.engine.indexes(&self.snapshot, at, filter.whole().fields()).await;
         if indexes.is_empty() {
             return Ok(None);
         }

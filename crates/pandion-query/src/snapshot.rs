@@ -10,6 +10,8 @@ use pandion_manifest::{DataFile, Manifest};
 use pandion_source::PinnedObject;
 use pandion_types::{CollectionId, CollectionSchema, FileId, Result};
 
+use crate::segments::{IndexedField, SegmentKey};
+
 /// Everything a query needs to know of a collection, fixed at one manifest version.
 ///
 /// A query holds one snapshot from its first to its last step, so that it sees exactly one version.
@@ -21,6 +23,11 @@ pub struct Snapshot {
     store: Arc<dyn ObjectStore>,
     /// Parsed footers, in the order of the manifest's files, filled when first needed.
     files: Vec<Arc<OnceLock<ParquetFile>>>,
+    /// The scalar indexes of the collection.
+    indexed: Vec<IndexedField>,
+    /// For each of `indexed` the names of its segments, in the order of the manifest's files, made
+    /// when first needed.
+    segments: Vec<OnceLock<Vec<SegmentKey>>>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -57,7 +64,31 @@ impl Snapshot {
             .iter()
             .map(|file| known.get(&file.id).map(|known| Arc::clone(known)).unwrap_or_default())
             .collect();
-        Self { collection: manifest.collection, schema, manifest, store, files }
+        let (indexed, segments) = (Vec::new(), Vec::new());
+        Self { collection: manifest.collection, schema, manifest, store, files, indexed, segments }
+    }
+
+    /// The same snapshot, of a collection that has these scalar indexes.
+    #[must_use]
+    pub fn with_scalar_indexes(mut self, indexed: Vec<IndexedField>) -> Self {
+        self.segments = indexed.iter().map(|_| OnceLock::new()).collect();
+        self.indexed = indexed;
+        self
+    }
+
+    /// The scalar indexes of the collection. Each covers some of the files, or all.
+    #[must_use]
+    pub fn scalar_indexes(&self) -> &[IndexedField] {
+        &self.indexed
+    }
+
+    /// The name of the segment of the index at position `index` over the file at position `file`.
+    pub(crate) fn segment_key(&self, index: usize, file: usize) -> Option<SegmentKey> {
+        let IndexedField { field, spec } = self.indexed.get(index)?;
+        let field = self.schema.field_by_id(*field)?;
+        let keys = self.segments.get(index)?;
+        let keys = keys.get_or_init(|| SegmentKey::of_files(&self.manifest.files, field, spec));
+        keys.get(file).copied()
     }
 
     /// The collection.

@@ -9,6 +9,7 @@
 mod diff;
 mod fault;
 mod footers;
+mod indexes;
 mod machine;
 mod manifests;
 mod runner;
@@ -18,9 +19,10 @@ mod sources;
 mod verify;
 
 pub use diff::Diff;
+pub use indexes::{IndexCoverage, IndexService, IndexState};
 pub use machine::{Effect, Event, Receipt, Start, State, step};
 pub use manifests::ManifestStore;
-pub use runner::ALLOW_EMPTY_PROPERTY;
+pub use runner::{ALLOW_EMPTY_PROPERTY, WAIT_FOR_INDEX_PROPERTY};
 pub use service::{RefreshService, UnixMs};
 pub use snapshots::Snapshots;
 pub use sources::SourceOpener;

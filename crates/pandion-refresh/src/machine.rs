@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or spawns: the runner performs the effects and reports what
 //! came of them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use pandion_manifest::{DataFile, Manifest};
@@ -26,6 +27,8 @@ pub struct Start {
     pub allow_empty: bool,
     /// Whether source or credentials change, so that even an unchanged listing is published.
     pub overrides: bool,
+    /// Whether the scalar indexes of new files are built before they are published.
+    pub indexes: bool,
 }
 
 /// Where a refresh stands.
@@ -39,6 +42,8 @@ pub enum State {
     ReadingFooters(Diff),
     /// The vectors of new files are being checked.
     Verifying(Arc<Manifest>, Receipt),
+    /// The scalar indexes of new files are being built.
+    Indexing(Arc<Manifest>, Receipt),
     /// The manifest is being written.
     Writing(Arc<Manifest>, Receipt),
     /// The manifest is durable and about to become the one that serves.
@@ -60,6 +65,13 @@ pub enum Event {
     FootersRead(Vec<DataFile>),
     /// Every vector of the new files can be searched.
     Verified,
+    /// The scalar indexes of the new files are there, but for those that could not be built.
+    Indexed {
+        /// Milliseconds that it took.
+        elapsed_ms: u64,
+        /// Indexes of single files that could not be built.
+        failures: u64,
+    },
     /// The manifest is durable.
     Written,
     /// The manifest serves.
@@ -75,6 +87,8 @@ pub enum Effect {
     ReadFooters(Vec<PinnedObject>),
     /// Check the vectors of the files with these ids or above.
     Verify(Arc<Manifest>, FileId),
+    /// Build the scalar indexes of the files with these ids or above.
+    Index(Arc<Manifest>, FileId),
     /// Make the manifest durable.
     Write(Arc<Manifest>),
     /// Let the manifest that was written serve, and complete the job, in one commit.
@@ -96,9 +110,16 @@ pub struct Receipt {
     pub kept: u64,
     /// Rows of the collection now.
     pub rows: u64,
+    /// Milliseconds spent on building scalar indexes.
+    pub index_ms: u64,
+    /// Scalar indexes of single files that could not be built.
+    pub index_failures: u64,
 }
 
 impl State {
+    /// The percentages between which building indexes moves.
+    pub const INDEXING: Range<u8> = 60..95;
+
     /// How far it is, in percent. Below 100 until the new version serves.
     #[must_use]
     pub fn progress(&self) -> u8 {
@@ -106,8 +127,9 @@ impl State {
             Self::Pending | Self::Failed => 0,
             Self::Listing => 5,
             Self::ReadingFooters(_) => 20,
-            Self::Verifying(..) => 60,
-            Self::Writing(..) => 90,
+            Self::Verifying(..) => 40,
+            Self::Indexing(..) => Self::INDEXING.start,
+            Self::Writing(..) => Self::INDEXING.end,
             Self::Publishing(_) => 99,
             Self::Completed(_) => 100,
         }
@@ -121,6 +143,7 @@ impl State {
             Self::Listing => "Listing",
             Self::ReadingFooters(_) => "ReadingFooters",
             Self::Verifying(..) => "Verifying",
+            Self::Indexing(..) => "Indexing",
             Self::Writing(..) => "Writing",
             Self::Publishing(_) => "Publishing",
             Self::Completed(_) => "Completed",
@@ -139,8 +162,15 @@ pub fn step(start: &Start, state: State, event: Event) -> Result<(State, Option<
         (State::Listing, Event::Listed(source)) => listed(start, &source),
         (State::ReadingFooters(diff), Event::FootersRead(files)) => assemble(start, diff, files),
         (State::Verifying(manifest, receipt), Event::Verified) => {
-            let effect = Effect::Write(Arc::clone(&manifest));
-            Ok((State::Writing(manifest, receipt), Some(effect)))
+            if start.indexes {
+                let effect = Effect::Index(Arc::clone(&manifest), FileId::new(first_id(start))?);
+                return Ok((State::Indexing(manifest, receipt), Some(effect)));
+            }
+            Ok(write(manifest, receipt))
+        }
+        (State::Indexing(manifest, receipt), Event::Indexed { elapsed_ms, failures }) => {
+            let receipt = Receipt { index_ms: elapsed_ms, index_failures: failures, ..receipt };
+            Ok(write(manifest, receipt))
         }
         (State::Writing(_, receipt), Event::Written) => {
             Ok((State::Publishing(receipt), Some(Effect::Publish(receipt))))
@@ -150,6 +180,16 @@ pub fn step(start: &Start, state: State, event: Event) -> Result<(State, Option<
             Err(Error::internal(format!("refresh is {} and cannot take {event:?}", state.name())))
         }
     }
+}
+
+fn write(manifest: Arc<Manifest>, receipt: Receipt) -> (State, Option<Effect>) {
+    let effect = Effect::Write(Arc::clone(&manifest));
+    (State::Writing(manifest, receipt), Some(effect))
+}
+
+/// The id that the first new file gets.
+fn first_id(start: &Start) -> u32 {
+    start.before.as_ref().map_or(FileId::FIRST.get(), |manifest| manifest.next_file_id)
 }
 
 fn listed(start: &Start, source: &SourceState) -> Result<(State, Option<Effect>)> {
@@ -182,13 +222,13 @@ fn assemble(start: &Start, diff: Diff, new: Vec<DataFile>) -> Result<(State, Opt
         )));
     }
     let before = start.before.as_deref();
-    let first_id = before.map_or(FileId::FIRST.get(), |manifest| manifest.next_file_id);
+    let first_id = first_id(start);
     let mut receipt = Receipt {
         added: diff.added() as u64,
         changed: diff.changed as u64,
         removed: diff.removed as u64,
         kept: diff.kept.len() as u64,
-        rows: 0,
+        ..Receipt::default()
     };
     let mut files = diff.kept;
     let mut next_file_id = first_id;
@@ -215,10 +255,7 @@ fn assemble(start: &Start, diff: Diff, new: Vec<DataFile>) -> Result<(State, Opt
     let manifest = Arc::new(manifest);
     let effect = match FileId::new(first_id) {
         Ok(first) if next_file_id > first_id => Effect::Verify(Arc::clone(&manifest), first),
-        _ => {
-            let effect = Effect::Write(Arc::clone(&manifest));
-            return Ok((State::Writing(manifest, receipt), Some(effect)));
-        }
+        _ => return Ok(write(manifest, receipt)),
     };
     Ok((State::Verifying(manifest, receipt), Some(effect)))
 }
@@ -301,6 +338,7 @@ mod tests {
             source: "s3://host/bucket/".to_owned(),
             allow_empty: false,
             overrides: false,
+            indexes: false,
         }
     }
 
@@ -361,6 +399,38 @@ mod tests {
         assert!(error.message().contains("no files found in external source"), "{error}");
         let error = after_footers(&start, &["a"], 0).unwrap_err();
         assert!(error.message().contains("1 fragments but zero total rows"), "{error}");
+    }
+
+    #[test]
+    fn indexes_of_new_files_are_built_before_the_manifest_is_written() {
+        let mut start = start(Some(&[(1, "a")]));
+        start.indexes = true;
+        let (state, _) = after_footers(&start, &["a", "b"], 5).unwrap();
+        let (state, effect) = step(&start, state, Event::Verified).unwrap();
+        let Some(Effect::Index(manifest, first)) = effect else { panic!("{effect:?}") };
+        assert_eq!((first.get(), manifest.files.len()), (10, 2));
+        assert_eq!((state.name(), state.progress()), ("Indexing", 60));
+        let indexed = Event::Indexed { elapsed_ms: 7, failures: 2 };
+        let (state, effect) = step(&start, state, indexed).unwrap();
+        assert!(matches!(effect, Some(Effect::Write(_))), "{effect:?}");
+        let State::Writing(_, receipt) = state else { panic!("{state:?}") };
+        assert_eq!((receipt.index_ms, receipt.index_failures, receipt.rows), (7, 2, 10));
+    }
+
+    #[test]
+    fn without_new_files_nothing_is_indexed() {
+        let mut start = start(Some(&[(1, "a"), (2, "b")]));
+        start.indexes = true;
+        let (_, effect) = after_footers(&start, &["b"], 0).unwrap();
+        assert!(matches!(effect, Some(Effect::Write(_))), "{effect:?}");
+    }
+
+    #[test]
+    fn without_indexes_the_manifest_is_written_at_once() {
+        let start = start(None);
+        let (state, _) = after_footers(&start, &["a"], 5).unwrap();
+        let (_, effect) = step(&start, state, Event::Verified).unwrap();
+        assert!(matches!(effect, Some(Effect::Write(_))), "{effect:?}");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use pandion_manifest::Manifest;
 use pandion_query::Snapshot;
 use pandion_source::{IoStats, SourceRoot};
 use pandion_types::{CollectionSchema, FileId, Result, Secret};
+use tokio::time::Instant;
 
+use crate::indexes::{Needs, Pin, Task, built};
 use crate::machine::{Effect, Event, Receipt, Start, State, step};
 use crate::service::Shared;
 use crate::sources::SourceOpener;
@@ -17,6 +19,10 @@ use crate::{fault, footers, verify};
 
 /// The property that lets a source without rows replace one with rows.
 pub const ALLOW_EMPTY_PROPERTY: &str = "refresh.allow_empty";
+/// The property that tells whether a refresh is complete only when the scalar indexes of its new
+/// files are built. It is, unless the property is `false`; then they are built in the background,
+/// and new files are scanned meanwhile.
+pub const WAIT_FOR_INDEX_PROPERTY: &str = "refresh.wait_for_index";
 
 /// How far a job is.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +30,7 @@ pub(crate) struct Progress {
     pub(crate) step: &'static str,
     pub(crate) percent: u8,
     pub(crate) found: Receipt,
+    pub(crate) rows_indexed: u64,
     pub(crate) stats: Arc<IoStats>,
 }
 
@@ -39,7 +46,9 @@ impl Progress {
             list_requests: counts.list_requests,
             read_requests: counts.read_requests,
             bytes_read: counts.bytes_read,
-            ..StoredReceipt::default()
+            index_ms: self.found.index_ms,
+            rows_indexed: self.rows_indexed,
+            index_failures: self.found.index_failures,
         }
     }
 }
@@ -59,8 +68,10 @@ struct Work {
     schema: Arc<CollectionSchema>,
     root: SourceRoot,
     start: Start,
-    written: Option<ManifestPointer>,
+    written: Option<(Arc<Manifest>, ManifestPointer)>,
     found: Receipt,
+    /// Keeps the segments of the new files until they are published.
+    pin: Option<Pin>,
 }
 
 impl Runner {
@@ -99,6 +110,8 @@ impl Runner {
             list_requests = counts.list_requests,
             read_requests = counts.read_requests,
             bytes_read = counts.bytes_read,
+            index_ms = work.found.index_ms,
+            index_failures = work.found.index_failures,
             "refresh completed"
         );
         Ok(())
@@ -125,14 +138,13 @@ impl Runner {
             schema_version: schema.version,
             before,
             source: source.to_owned(),
-            allow_empty: collection
-                .properties
-                .get(ALLOW_EMPTY_PROPERTY)
-                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            allow_empty: has_property(&collection, ALLOW_EMPTY_PROPERTY, "true"),
             overrides: self.overrides.is_some(),
+            indexes: built(&collection).next().is_some()
+                && !has_property(&collection, WAIT_FOR_INDEX_PROPERTY, "false"),
         };
         let found = Receipt::default();
-        Ok(Work { collection, schema, root, start, written: None, found })
+        Ok(Work { collection, schema, root, start, written: None, found, pin: None })
     }
 
     fn note(&self, state: &State, found: Receipt) {
@@ -141,6 +153,7 @@ impl Runner {
             percent: state.progress(),
             found,
             stats: Arc::clone(&self.stats),
+            ..Progress::default()
         };
         self.shared.note(self.job.id, progress);
         tracing::debug!(job = self.job.id.0, step = state.name(), "refresh step");
@@ -168,8 +181,14 @@ impl Runner {
                 fault::point("refresh.verified");
                 Ok(Event::Verified)
             }
+            Effect::Index(manifest, first) => {
+                let indexed = self.index(work, &manifest, first).await;
+                fault::point("refresh.indexed");
+                Ok(indexed)
+            }
             Effect::Write(manifest) => {
-                work.written = Some(self.shared.manifests.write(&manifest).await?);
+                let pointer = self.shared.manifests.write(&manifest).await?;
+                work.written = Some((manifest, pointer));
                 fault::point("refresh.manifest-written");
                 Ok(Event::Written)
             }
@@ -187,13 +206,48 @@ impl Runner {
         verify::verify(&self.shared.engine, &Arc::new(snapshot), first, &self.stats).await
     }
 
+    /// Never fails the refresh: files without an index are scanned.
+    async fn index(&self, work: &mut Work, manifest: &Manifest, first: FileId) -> Event {
+        let started = Instant::now();
+        // The indexes as they are now: some may have come or gone since the job started.
+        let state = self.shared.catalog.state();
+        let collection = state.collection_by_id(work.collection.id).unwrap_or(&work.collection);
+        let needs = Needs::new(collection, &manifest.files);
+        let task = Task {
+            manifest,
+            needs: &needs,
+            store: Arc::clone(&work.root.store),
+            first,
+            stats: Arc::clone(&self.stats),
+            progress: &|done, files| self.shared.note_indexed(self.job.id, done, files),
+        };
+        let (pin, failures) = self.shared.indexes.build(&task).await;
+        work.pin = Some(pin);
+        let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Event::Indexed { elapsed_ms, failures: failures.len() as u64 }
+    }
+
     /// One catalogue transaction: manifest, source, secrets and the job's end together.
     async fn publish(&self, work: &Work, found: Receipt) -> Result<()> {
         fault::point("refresh.before-publish");
-        let receipt = Progress { found, stats: Arc::clone(&self.stats), ..Progress::default() };
+        let indexes = &self.shared.indexes;
+        let manifest = work.written.as_ref().map(|(manifest, _)| manifest);
+        let needs = manifest
+            .or(work.start.before.as_ref())
+            .map(|manifest| Needs::new(&work.collection, &manifest.files));
+        let receipt = Progress {
+            found,
+            rows_indexed: needs.as_ref().map_or(0, |needs| indexes.covered_by_all(needs)),
+            stats: Arc::clone(&self.stats),
+            ..Progress::default()
+        };
+        let pointer = work.written.as_ref().map(|(_, pointer)| pointer.clone());
+        if let (Some(pointer), Some(needs)) = (&pointer, needs) {
+            indexes.remember(&work.collection, pointer, needs);
+        }
         let publication = Publication {
             job: self.job.id,
-            manifest: work.written.clone(),
+            manifest: pointer,
             source: self.overrides.clone(),
             receipt: receipt.receipt(),
             now_ms: (self.shared.now_ms)(),
@@ -215,4 +269,8 @@ impl Runner {
             tracing::warn!(error = ?error, "the published version could not be opened yet");
         }
     }
+}
+
+fn has_property(collection: &Collection, name: &str, wanted: &str) -> bool {
+    collection.properties.get(name).is_some_and(|value| value.eq_ignore_ascii_case(wanted))
 }

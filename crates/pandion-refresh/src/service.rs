@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::fault;
+use crate::indexes::IndexService;
+use crate::machine::State;
 use crate::manifests::ManifestStore;
 use crate::runner::{Progress, Runner};
 use crate::snapshots::Snapshots;
@@ -33,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) sources: Arc<SourceOpener>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) engine: Arc<QueryEngine>,
+    pub(crate) indexes: Arc<IndexService>,
     pub(crate) now_ms: UnixMs,
     /// How far jobs of this process are. Kept in memory: the catalogue gets a job's beginning and
     /// end only.
@@ -54,20 +57,24 @@ impl RefreshService {
         sources: Arc<SourceOpener>,
         snapshots: Arc<Snapshots>,
         engine: Arc<QueryEngine>,
+        indexes: Arc<IndexService>,
         now_ms: UnixMs,
     ) -> Self {
         let running = Mutex::default();
-        let shared = Shared { catalog, manifests, sources, snapshots, engine, now_ms, running };
+        let shared =
+            Shared { catalog, manifests, sources, snapshots, engine, indexes, now_ms, running };
         Self { shared: Arc::new(shared), tasks: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
-    /// Marks jobs as failed that were running when the server last ended.
+    /// Marks jobs as failed that were running when the server last ended, and goes on with the
+    /// scalar indexes that were being built.
     ///
     /// # Errors
     /// Those of the catalogue.
     pub async fn recover(&self) -> Result<()> {
         let now_ms = (self.shared.now_ms)();
         self.shared.catalog.recover_jobs(now_ms).await?;
+        self.shared.indexes.start();
         Ok(())
     }
 
@@ -124,11 +131,13 @@ impl RefreshService {
         Ok(jobs.iter().map(|job| self.shared.with_progress(job)).collect())
     }
 
-    /// Ends jobs that run, which then count as failed, and returns when they have ended.
+    /// Ends jobs that run, which then count as failed, and the building of indexes, which the next
+    /// start goes on with; returns when they have ended.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.shared.indexes.stop().await;
     }
 
     fn spawn(&self, job: &Arc<RefreshJob>, overrides: Option<SourceBinding>) {
@@ -158,6 +167,16 @@ impl RefreshService {
 impl Shared {
     pub(crate) fn note(&self, job: JobId, progress: Progress) {
         self.lock().insert(job, progress);
+    }
+
+    /// Notes how many of the new files have their indexes.
+    pub(crate) fn note_indexed(&self, job: JobId, done: usize, files: usize) {
+        let range = State::INDEXING;
+        let steps = usize::from(range.end - range.start);
+        let percent = u8::try_from(steps * done / files.max(1)).unwrap_or(u8::MAX);
+        if let Some(progress) = self.lock().get_mut(&job) {
+            progress.percent = range.start.saturating_add(percent).min(range.end);
+        }
     }
 
     /// A job as stored, with how far it is if it runs in this process.

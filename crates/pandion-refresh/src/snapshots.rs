@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use object_store::ObjectStore;
 use pandion_catalog::{Catalog, Collection, ManifestPointer};
 use pandion_manifest::Manifest;
-use pandion_query::Snapshot;
+use pandion_query::{IndexedField, Snapshot};
 use pandion_types::{CollectionId, ManifestVersion, Result};
 
+use crate::indexes::indexed_fields;
 use crate::manifests::ManifestStore;
 use crate::sources::SourceOpener;
 
@@ -74,11 +75,15 @@ impl Snapshots {
         let kept = self.lock().get(&collection.id).cloned();
         // A version belongs to the source that it was read from, also when a refresh that is yet to
         // be loaded has moved the collection to another one.
+        let indexed = indexed_fields(collection);
         if let Some(kept) = &kept
             && kept.version == pointer.version
             && kept.snapshot.schema().version == collection.schema.version
         {
-            return Ok(Arc::clone(&kept.snapshot));
+            if kept.snapshot.scalar_indexes() == indexed {
+                return Ok(Arc::clone(&kept.snapshot));
+            }
+            return Ok(self.with_indexes(collection, kept, indexed));
         }
         let source = self.source_key(collection);
         let previous = kept.filter(|kept| kept.source == source);
@@ -87,15 +92,30 @@ impl Snapshots {
             Some(kept) => Arc::clone(kept.snapshot.store()),
             None => self.store(collection).await?,
         };
-        let snapshot = Arc::new(Snapshot::new(
-            Arc::new(collection.schema.clone()),
-            manifest,
-            store,
-            previous.as_ref().map(|kept| kept.snapshot.as_ref()),
-        ));
+        let schema = Arc::new(collection.schema.clone());
+        let previous = previous.as_ref().map(|kept| kept.snapshot.as_ref());
+        let snapshot = Snapshot::new(schema, manifest, store, previous);
+        let snapshot = Arc::new(snapshot.with_scalar_indexes(indexed));
         let kept = Kept { version: pointer.version, source, snapshot: Arc::clone(&snapshot) };
         self.lock().insert(collection.id, kept);
         Ok(snapshot)
+    }
+
+    /// The version that is kept, with the indexes that the collection has now.
+    fn with_indexes(
+        &self,
+        collection: &Collection,
+        kept: &Kept,
+        indexed: Vec<IndexedField>,
+    ) -> Arc<Snapshot> {
+        let before = kept.snapshot.as_ref();
+        let (schema, manifest) = (Arc::clone(before.schema()), Arc::clone(before.manifest()));
+        let store = Arc::clone(before.store());
+        let snapshot = Snapshot::new(schema, manifest, store, Some(before));
+        let snapshot = Arc::new(snapshot.with_scalar_indexes(indexed));
+        let kept = Kept { snapshot: Arc::clone(&snapshot), ..kept.clone() };
+        self.lock().insert(collection.id, kept);
+        snapshot
     }
 
     async fn store(&self, collection: &Collection) -> Result<Arc<dyn ObjectStore>> {

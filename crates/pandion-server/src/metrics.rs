@@ -73,9 +73,32 @@ impl Metrics {
     }
 }
 
+/// What the scalar indexes in memory take, and how many were found damaged.
+pub(crate) fn render_scalar_indexes(open: CacheUsage, damaged: u64) -> String {
+    format!(
+        "# HELP pandion_scalar_index_bytes Bytes of scalar indexes kept in memory.\n\
+         # TYPE pandion_scalar_index_bytes gauge\n\
+         pandion_scalar_index_bytes {}\n\
+         # HELP pandion_scalar_index_bytes_max The budget for them.\n\
+         # TYPE pandion_scalar_index_bytes_max gauge\n\
+         pandion_scalar_index_bytes_max {}\n\
+         # HELP pandion_scalar_indexes_damaged_total Stored scalar indexes found damaged or gone.\n\
+         # TYPE pandion_scalar_indexes_damaged_total counter\n\
+         pandion_scalar_indexes_damaged_total {damaged}\n",
+        open.bytes, open.bytes_max
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scalar_indexes_are_told() {
+        let text = render_scalar_indexes(CacheUsage { entries: 1, bytes: 2, bytes_max: 3 }, 4);
+        assert!(text.contains("\npandion_scalar_index_bytes 2\n"), "{text}");
+        assert!(text.ends_with("\npandion_scalar_indexes_damaged_total 4\n"), "{text}");
+    }
 
     #[test]
     fn counts_appear_under_their_kind() {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pandion_catalog::{
     Catalog, CatalogOptions, Collection, ObjectMetastore, PublishPolicy, SourceBinding,
 };
-use pandion_query::{EngineOptions, QueryEngine, Snapshot};
-use pandion_refresh::{ManifestStore, RefreshService, Snapshots, SourceOpener};
+use pandion_query::{EngineOptions, QueryEngine, ScalarSegments, Snapshot};
+use pandion_refresh::{IndexService, ManifestStore, RefreshService, Snapshots, SourceOpener};
 use pandion_source::{DurableLocalStore, EndpointPolicy, LocalRoots};
 use pandion_types::{Error, Result, Subject};
 
@@ -24,6 +24,7 @@ pub(crate) struct Node {
     sources: Arc<SourceOpener>,
     snapshots: Arc<Snapshots>,
     refresh: Arc<RefreshService>,
+    indexes: Arc<IndexService>,
     publish: PublishPolicy,
     metrics: Metrics,
     threads: QueryThreads,
@@ -41,23 +42,36 @@ impl Node {
             ..CatalogOptions::default()
         };
         let catalog = Arc::new(Catalog::open(metastore, catalog_options).await?);
-        let engine = Arc::new(QueryEngine::new(&EngineOptions {
+        let segments = ScalarSegments::load(Arc::clone(&store) as _, options.scalar_index_bytes);
+        let segments = Arc::new(segments.await?);
+        let engine_options = EngineOptions {
             vector_cache_bytes: options.vector_cache_bytes,
             column_cache_bytes: options.column_cache_bytes,
             matches_cache_bytes: options.matches_cache_bytes,
+            scalar_segments: Some(Arc::clone(&segments)),
             ..EngineOptions::default()
-        })?);
+        };
+        let engine = Arc::new(QueryEngine::new(&engine_options)?);
         let policy = Arc::new(EndpointPolicy::new(&options.allow_endpoints)?);
         let sources = Arc::new(SourceOpener::new(policy, LocalRoots::new(&options.local_roots)?));
         let manifests = ManifestStore::new(store);
         let snapshots =
             Arc::new(Snapshots::new(Arc::clone(&catalog), manifests.clone(), Arc::clone(&sources)));
+        let indexes = Arc::new(IndexService::new(
+            Arc::clone(&catalog),
+            manifests.clone(),
+            Arc::clone(&sources),
+            segments,
+            // Half of the machine stays for queries.
+            engine_options.threads / 2,
+        ));
         let refresh = Arc::new(RefreshService::new(
             Arc::clone(&catalog),
             manifests,
             Arc::clone(&sources),
             Arc::clone(&snapshots),
             Arc::clone(&engine),
+            Arc::clone(&indexes),
             Arc::new(clock::unix_ms),
         ));
         refresh.recover().await?;
@@ -67,6 +81,7 @@ impl Node {
             sources,
             snapshots,
             refresh,
+            indexes,
             publish: options.publish,
             metrics: Metrics::default(),
             threads: QueryThreads::start()?,
@@ -84,6 +99,10 @@ impl Node {
 
     pub(crate) fn refresh(&self) -> &Arc<RefreshService> {
         &self.refresh
+    }
+
+    pub(crate) fn indexes(&self) -> &Arc<IndexService> {
+        &self.indexes
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

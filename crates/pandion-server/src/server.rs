@@ -11,14 +11,16 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
-use pandion_catalog::PublishPolicy;
+use pandion_catalog::{DEFAULT_DATABASE, PublishPolicy};
 use pandion_proto::milvus::milvus_service_server::MilvusServiceServer;
+use pandion_query::{QueryEngine, Snapshot};
 use pandion_types::{Error, Result};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::grpc::{ANSWER_BYTES_MAX, Door, REQUEST_BYTES_MAX};
+use crate::metrics::render_scalar_indexes;
 use crate::node::Node;
 
 /// How long requests under way may take to end when the server stops.
@@ -41,6 +43,8 @@ pub struct ServerOptions {
     pub publish: PublishPolicy,
     /// Bytes of decoded vectors that are kept in memory.
     pub vector_cache_bytes: usize,
+    /// Bytes of scalar indexes that are kept in memory.
+    pub scalar_index_bytes: usize,
     /// Bytes of decoded filter columns kept in memory.
     pub column_cache_bytes: usize,
     /// Bytes of the matching rows of filters kept in memory.
@@ -86,6 +90,24 @@ impl Server {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// The engine that answers requests, for programs that hold the server in their own process.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<QueryEngine> {
+        self.node.engine()
+    }
+
+    /// The version that a loaded collection serves now. An empty `database` means the default one.
+    ///
+    /// # Errors
+    /// `NotFound` about the collection, `Conflict` when it is not loaded; those of reading its
+    /// manifest and of opening its source.
+    pub async fn snapshot(&self, database: &str, collection: &str) -> Result<Arc<Snapshot>> {
+        let database = if database.is_empty() { DEFAULT_DATABASE } else { database };
+        let state = self.node.catalog().state();
+        let collection = Arc::clone(state.collection(database, collection)?);
+        self.node.snapshot(&collection).await
     }
 
     /// Stops refresh jobs, lets requests under way end, and returns when all is quiet.
@@ -135,7 +157,11 @@ fn admin(node: &Arc<Node>) -> Router {
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
-    let text = node.metrics().render(node.engine().vectors().usage());
+    let engine = node.engine();
+    let mut text = node.metrics().render(engine.vectors().usage());
+    if let Some(segments) = engine.scalar_segments() {
+        text.push_str(&render_scalar_indexes(segments.usage(), segments.damaged()));
+    }
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 

@@ -97,6 +97,7 @@ pub(crate) async fn start(settings: &Settings) -> Result<Server> {
             Publish::OnLoad => PublishPolicy::OnLoad,
         },
         vector_cache_bytes: settings.cache.vector_bytes,
+        scalar_index_bytes: settings.cache.scalar_index_bytes,
         column_cache_bytes: settings.cache.column_bytes,
         matches_cache_bytes: settings.cache.matches_bytes,
     };

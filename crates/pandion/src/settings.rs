@@ -64,6 +64,8 @@ pub(crate) enum Publish {
 pub(crate) struct Cache {
     /// Bytes of decoded vectors kept in memory.
     pub(crate) vector_bytes: usize,
+    /// Bytes of scalar indexes kept in memory.
+    pub(crate) scalar_index_bytes: usize,
     /// Bytes of decoded filter columns kept in memory.
     pub(crate) column_bytes: usize,
     /// Bytes of the matching rows of filters kept in memory.
@@ -92,7 +94,12 @@ impl Default for Server {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { vector_bytes: 4 << 30, column_bytes: 1 << 30, matches_bytes: 256 << 20 }
+        Self {
+            vector_bytes: 4 << 30,
+            scalar_index_bytes: 1 << 30,
+            column_bytes: 1 << 30,
+            matches_bytes: 256 << 20,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! It builds, checks and tests the workspace. It is no part of the product: nothing may depend on
 //! it, and it depends on no crate of the workspace.
 
+mod fuzz;
 mod installed;
 mod node;
 mod pipeline;
@@ -27,6 +28,7 @@ cargo xtask COMMAND
                            stages: fmt clippy tidy deny build rust node python
   ci                       the same as test
   py [PYTEST ARGUMENT]...  builds the binaries and runs tests/python, for instance: py -k refresh
+  fuzz [--seconds N]       runs every fuzz target for N seconds (60); needs a nightly toolchain
   tidy                     the rules that no compiler checks: layers, sizes, heads, lock file
   fmt                      formats the workspace
   bench [ARGUMENT]...      builds in release mode and runs the benchmarks with these arguments
@@ -54,6 +56,7 @@ fn run(arguments: &[String]) -> Result<bool> {
     match command.as_str() {
         "test" | "ci" => pipeline::test(&Workspace::load()?, &stages(rest)?),
         "py" => pipeline::python_only(&Workspace::load()?, rest),
+        "fuzz" => fuzz::run_all(&Workspace::load()?, rest),
         "tidy" => tidy::run(&Workspace::load()?),
         "fmt" => pipeline::format(&Workspace::load()?),
         "bench" => pipeline::bench(&Workspace::load()?, rest),

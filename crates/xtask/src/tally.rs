@@ -93,6 +93,9 @@ mod tests {
             "test result: FAILED. 2 passed; 5 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s",
             Some(tally(2, 5, 0)),
         );
+        // The scripts of filters are counted by a harness of their own.
+        check("test result: ok. 2100 passed; 0 failed; 0 ignored", Some(tally(2100, 0, 0)));
+        check("test json.slt ... ok (220 cases)", None);
         check("test tests::passed ... ok", None);
         check("test result: ok", None);
         check("the test result: ok. 1 passed; 0 failed; 0 ignored", None);

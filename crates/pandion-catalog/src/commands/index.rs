@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pandion_filter::PathSegment;
+use pandion_index::scalar::{IndexedValues, ScalarIndexSpec, resolve_spec};
 use pandion_types::{DataType, Error, ErrorKind, FieldSchema, MetricType, Result, Subject};
 
 use super::PropertyChange;
@@ -53,7 +55,8 @@ pub struct CreateIndex {
     pub collection: String,
     /// Name of the field.
     pub field: String,
-    /// Name of the index; empty for the field's name.
+    /// Name of the index; empty for that of the field, and for a path of a JSON field for the
+    /// field's name with the path, as in `field/a/0`.
     pub name: String,
     /// `index_type`, `metric_type`, further parameters; `params` may hold some as a JSON object.
     pub params: BTreeMap<String, String>,
@@ -126,15 +129,23 @@ fn create(state: &CatalogState, changes: &mut Changes, request: &CreateIndex) ->
         let message = format!("cannot create index on non-exist field: {}", request.field);
         return Err(Error::invalid_argument(message));
     };
-    let name = if request.name.is_empty() { &field.name } else { &request.name };
-    // The default name is that of a field, which has rules of its own.
-    if *name != field.name {
-        check_index_name(name)?;
-    }
     let (params, metric) = resolve(field, &request.params)?;
-    let named = collection.index(name);
-    if let Some(present) = named.or_else(|| collection.indexes.get(&field.id)) {
-        if (present.field, &present.name, &present.params) == (field.id, name, &params) {
+    let path = path_of(field, &params);
+    let rivals: Vec<&IndexRecord> = collection
+        .indexes_of(field.id)
+        .filter(|index| path_of(field, &index.params) == path)
+        .collect();
+    let name = match (request.name.as_str(), rivals.first()) {
+        ("", Some(rival)) => rival.name.clone(),
+        ("", None) => default_name(field, path.as_deref()),
+        (name, _) => name.to_owned(),
+    };
+    // The default name is made of that of a field, which has rules of its own.
+    if name != default_name(field, path.as_deref()) {
+        check_index_name(&name)?;
+    }
+    if let Some(present) = collection.index(&name).or_else(|| rivals.first().copied()) {
+        if (present.field, &present.name, &present.params) == (field.id, &name, &params) {
             return Ok(present.id);
         }
         let message = "CreateIndex failed: at most one distinct index is allowed per field, \
@@ -142,17 +153,32 @@ fn create(state: &CatalogState, changes: &mut Changes, request: &CreateIndex) ->
         return Err(Error::new(ErrorKind::AlreadyExists, message).about(Subject::Index));
     }
     let id = IndexId(changes.take_id(state)?);
-    let index = IndexRecord {
-        id,
-        name: name.clone(),
-        field: field.id,
-        params,
-        metric,
-        created_ms: request.now_ms,
-    };
-    collection.indexes.insert(index.field, index);
+    let index =
+        IndexRecord { id, name, field: field.id, params, metric, created_ms: request.now_ms };
+    collection.indexes.insert(id, index);
     changes.put_collection(&collection)?;
     Ok(id)
+}
+
+/// The path that an index with these parameters is of; `None` for fields other than JSON. Two
+/// indexes of a JSON field may not share one, however each is written.
+fn path_of(field: &FieldSchema, params: &BTreeMap<String, String>) -> Option<Vec<PathSegment>> {
+    match resolve_spec(field, params) {
+        Ok(ScalarIndexSpec { values: IndexedValues::Json { path, .. }, .. }) => Some(path),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+fn default_name(field: &FieldSchema, path: Option<&[PathSegment]>) -> String {
+    let mut name = field.name.clone();
+    for step in path.unwrap_or_default() {
+        name.push('/');
+        match step {
+            PathSegment::Key(key) => name.push_str(key),
+            PathSegment::Index(at) => name.push_str(&at.to_string()),
+        }
+    }
+    name
 }
 
 type Resolved = (BTreeMap<String, String>, Option<MetricType>);
@@ -166,6 +192,9 @@ fn resolve(field: &FieldSchema, given: &BTreeMap<String, String>) -> Result<Reso
     let metric = if field.data_type.is_vector() {
         Some(resolve_metric(field, &index_type, &params)?)
     } else {
+        params.remove(METRIC_TYPE);
+        params.insert(INDEX_TYPE.to_owned(), index_type.clone());
+        resolve_spec(field, &params)?;
         None
     };
     if metric.is_some() && index_type == AUTO_INDEX {
@@ -176,10 +205,9 @@ fn resolve(field: &FieldSchema, given: &BTreeMap<String, String>) -> Result<Reso
         }
     }
     params.insert(INDEX_TYPE.to_owned(), index_type);
-    match metric {
-        Some(metric) => params.insert(METRIC_TYPE.to_owned(), metric.name().to_owned()),
-        None => params.remove(METRIC_TYPE),
-    };
+    if let Some(metric) = metric {
+        params.insert(METRIC_TYPE.to_owned(), metric.name().to_owned());
+    }
     Ok((params, metric))
 }
 
@@ -214,7 +242,7 @@ fn check_type(field: &FieldSchema, index_type: &str) -> Result<()> {
     let is_served = match index_type {
         AUTO_INDEX => field.data_type != DataType::SparseFloatVector,
         FLAT | BIN_FLAT => true,
-        _ => false,
+        _ => !field.data_type.is_vector(),
     };
     let name = field.data_type.name();
     if index_type != AUTO_INDEX && !is_known {
@@ -232,8 +260,7 @@ fn check_type(field: &FieldSchema, index_type: &str) -> Result<()> {
     let instead = match field.data_type {
         DataType::SparseFloatVector => "Pandion has no index for sparse vectors",
         DataType::BinaryVector => "use AUTOINDEX or BIN_FLAT",
-        data_type if data_type.is_dense_vector() => "use AUTOINDEX or FLAT",
-        _ => "use AUTOINDEX",
+        _ => "use AUTOINDEX or FLAT",
     };
     Err(Error::unsupported(format!(
         "index type {index_type} is not supported yet on field {} of type {name}, {instead}",
@@ -279,7 +306,7 @@ fn resolve_metric(
 }
 
 fn alter(before: &Collection, index: &str, change: &PropertyChange) -> Result<Collection> {
-    let Some(field) = before.index(index).map(|index| index.field) else {
+    let Some(id) = before.index(index).map(|index| index.id) else {
         return Err(Error::not_found(Subject::Index, "index not found").with("indexName", index));
     };
     if let Some(name) = change.names().find(|name| !MUTABLE.contains(name)) {
@@ -294,7 +321,7 @@ fn alter(before: &Collection, index: &str, change: &PropertyChange) -> Result<Co
             .with("collection", &before.name));
     }
     let mut collection = before.clone();
-    if let Some(index) = collection.indexes.get_mut(&field) {
+    if let Some(index) = collection.indexes.get_mut(&id) {
         change.apply(&mut index.params);
     }
     Ok(collection)
@@ -303,10 +330,13 @@ fn alter(before: &Collection, index: &str, change: &PropertyChange) -> Result<Co
 fn drop(before: &Collection, index: &str) -> Result<Collection> {
     let mut collection = before.clone();
     collection.indexes.retain(|_, present| !index.is_empty() && present.name != index);
-    let mut dropped = before.indexes.keys().filter(|field| !collection.indexes.contains_key(field));
-    let is_vector =
-        |field| before.schema.field_by_id(field).is_some_and(|field| field.data_type.is_vector());
-    if before.loaded && dropped.any(|&field| is_vector(field)) {
+    let mut dropped =
+        before.indexes.values().filter(|index| !collection.indexes.contains_key(&index.id));
+    let is_vector = |index: &IndexRecord| {
+        let field = before.schema.field_by_id(index.field);
+        field.is_some_and(|field| field.data_type.is_vector())
+    };
+    if before.loaded && dropped.any(is_vector) {
         let message =
             format!("vector index cannot be dropped on loaded collection: {}", before.name);
         return Err(Error::conflict(message).about(Subject::Index));

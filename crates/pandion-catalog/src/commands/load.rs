@@ -65,7 +65,7 @@ fn load(before: &Collection, request: &LoadRequest) -> Result<Collection> {
     let without_index: Vec<_> = before
         .schema
         .vector_fields()
-        .filter(|field: &&FieldSchema| !before.indexes.contains_key(&field.id))
+        .filter(|field: &&FieldSchema| before.indexes_of(field.id).next().is_none())
         .map(|field| field.name.as_str())
         .collect();
     if !without_index.is_empty() {

@@ -10,7 +10,8 @@ use pandion_types::{
 
 use super::*;
 use crate::{
-    Catalog, CatalogOptions, JobState, ManifestPointer, ObjectMetastore, PublishPolicy, Receipt,
+    Catalog, CatalogOptions, Collection, JobState, ManifestPointer, ObjectMetastore, PublishPolicy,
+    Receipt,
 };
 
 async fn catalog() -> Catalog {
@@ -510,8 +511,6 @@ mod indexes {
             ("v", "HNSW", Unsupported, "index type HNSW is not supported yet"),
             ("v", "DISKANN", Unsupported, "index type DISKANN is not supported yet"),
             ("bits", "BIN_IVF_FLAT", Unsupported, "index type BIN_IVF_FLAT is not supported yet"),
-            ("n", "STL_SORT", Unsupported, "index type STL_SORT is not supported yet"),
-            ("n", "Trie", Unsupported, "index type Trie is not supported yet"),
         ];
         for (field, index_type, kind, expected) in cases {
             let params = [("index_type", index_type), ("metric_type", "L2")];
@@ -526,6 +525,130 @@ mod indexes {
         }
         let gone = refused("x", &[]).await;
         assert_eq!(gone, (InvalidArgument, "cannot create index on non-exist field: x".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn scalar_fields_have_scalar_indexes() {
+        let catalog = with_scalars().await;
+        let ngram = [("index_type", "NGRAM"), ("params", "{\"min_gram\":2,\"max_gram\":\"3\"}")];
+        let cases: [(&str, &[(&str, &str)], &str); 5] = [
+            ("n", &[("index_type", "STL_SORT"), ("metric_type", "L2")], "index_type=STL_SORT"),
+            ("s", &ngram, "index_type=NGRAM max_gram=3 min_gram=2"),
+            ("t", &[("index_type", "Trie")], "index_type=Trie"),
+            ("tags", &[("index_type", "BITMAP")], "index_type=BITMAP"),
+            ("flag", &[], "index_type=AUTOINDEX"),
+        ];
+        for (field, params, expected) in cases {
+            let id = catalog.create_index(index(field, params)).await.unwrap();
+            assert_eq!(catalog.create_index(index(field, params)).await.unwrap(), id, "{field}");
+            let state = catalog.state();
+            let collection = state.collection("", "c").unwrap();
+            let record = &collection.indexes[&id];
+            let params = record.params.iter().map(|(name, value)| format!("{name}={value}"));
+            assert_eq!(params.collect::<Vec<_>>().join(" "), expected);
+            assert_eq!((record.metric, record.name.as_str()), (None, field));
+            assert!(record.scalar_spec(&collection.schema).unwrap().is_some());
+        }
+        // The primary key is computed, so that an index on it has nothing to hold.
+        let id = catalog.create_index(index("__virtual_pk__", &[])).await.unwrap();
+        let state = catalog.state();
+        let collection = state.collection("", "c").unwrap();
+        assert_eq!(collection.indexes[&id].scalar_spec(&collection.schema).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn scalar_indexes_that_do_not_fit() {
+        let catalog = with_scalars().await;
+        let cases: [(&str, &[(&str, &str)]); 6] = [
+            ("f", &[("index_type", "BITMAP")]),
+            ("n", &[("index_type", "NGRAM"), ("min_gram", "2"), ("max_gram", "3")]),
+            ("s", &[("index_type", "NGRAM")]),
+            ("n", &[("index_type", "Trie")]),
+            ("s", &[("index_type", "RTREE")]),
+            ("j", &[("index_type", "INVERTED")]),
+        ];
+        for (field, params) in cases {
+            let (kind, _, text) = error(catalog.create_index(index(field, params)).await);
+            assert_eq!(kind, ErrorKind::InvalidArgument, "{field} {params:?}: {text}");
+        }
+        assert!(catalog.state().collection("", "c").unwrap().indexes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn each_path_of_a_json_field_may_have_an_index() {
+        let catalog = with_scalars().await;
+        let path = |path: &'static str, cast: &'static str| {
+            let params =
+                [("index_type", "INVERTED"), ("json_path", path), ("json_cast_type", cast)];
+            index("j", &params)
+        };
+        let a = catalog.create_index(path("j[\"a\"]", "double")).await.unwrap();
+        let b = catalog.create_index(path("j[\"b\"][0]", "varchar")).await.unwrap();
+        assert_ne!(a, b);
+        assert_eq!(catalog.create_index(path("j[\"a\"]", "double")).await.unwrap(), a);
+        let names = || {
+            let state = catalog.state();
+            let collection = state.collection("", "c").unwrap();
+            collection.indexes.values().map(|index| index.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(), ["j/a", "j/b/0"]);
+        // The same path, written otherwise or of another kind, is taken.
+        for other in [path("j['a']", "varchar"), path("j[\"a\"]", "bool")] {
+            let (kind, subject, _) = error(catalog.create_index(other).await);
+            assert_eq!((kind, subject), (ErrorKind::AlreadyExists, Subject::Index));
+        }
+        let mut named = path("j[\"c\"]", "bool");
+        named.name = "j/a".to_owned();
+        assert_eq!(error(catalog.create_index(named.clone()).await).0, ErrorKind::InvalidArgument);
+        named.name = "named".to_owned();
+        let c = catalog.create_index(named).await.unwrap();
+        // Without a name the one that stands on the path is meant.
+        assert_eq!(catalog.create_index(path("j[\"c\"]", "bool")).await.unwrap(), c);
+        catalog.drop_index("", "c", "j/a").await.unwrap();
+        assert_eq!(names(), ["j/b/0", "named"]);
+        catalog.drop_index("", "c", "").await.unwrap();
+        assert!(names().is_empty());
+    }
+
+    /// A catalogue whose collection `c` has a field of many types.
+    async fn with_scalars() -> Catalog {
+        let catalog = catalog().await;
+        let mut request = request("c");
+        let mut key = field(100, "__virtual_pk__", DataType::Int64);
+        key.external_field = None;
+        key.is_primary_key = true;
+        let mut tags = field(113, "tags", DataType::Array);
+        tags.element_type = Some(DataType::VarChar);
+        request.schema.fields.extend([
+            key,
+            field(110, "s", DataType::VarChar),
+            field(111, "t", DataType::VarChar),
+            field(112, "flag", DataType::Bool),
+            tags,
+            field(114, "j", DataType::Json),
+            field(115, "f", DataType::Double),
+        ]);
+        catalog.create_collection(request).await.unwrap();
+        catalog
+    }
+
+    #[test]
+    fn records_of_earlier_releases_are_read() {
+        // Indexes stood under the numbers of their fields.
+        let text = r#"{"id": 7, "database": 1, "name": "c", "indexes": {
+            "102": {"id": 12, "name": "n", "field": 102, "params": {"index_type": "AUTOINDEX"}},
+            "101": {"id": 9, "name": "v", "field": 101, "metric": "L2"}}}"#;
+        let collection: Collection = serde_json::from_str(text).unwrap();
+        let found: Vec<(i64, i64, &str)> = collection
+            .indexes
+            .iter()
+            .map(|(id, index)| (id.0, index.field.0, index.name.as_str()))
+            .collect();
+        assert_eq!(found, [(9, 101, "v"), (12, 102, "n")]);
+        let written = serde_json::to_value(&collection).unwrap();
+        assert_eq!(written["indexes"]["9"]["name"], "v");
+        assert_eq!(serde_json::from_value::<Collection>(written).unwrap(), collection);
+        assert_eq!(collection.indexes_of(FieldId(102)).count(), 1);
     }
 
     #[tokio::test]

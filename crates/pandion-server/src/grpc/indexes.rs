@@ -1,7 +1,9 @@
-//! Indexes. Every search is exact, so an index is always complete.
+//! Indexes: create, alter, drop, and how far each is. Indexes of vectors are always complete, since
+//! every search is exact.
 
 use pandion_catalog::{Collection, CreateIndex, IndexRecord, PropertyChange};
 use pandion_proto::{common, milvus};
+use pandion_refresh::{IndexCoverage, IndexState};
 use pandion_types::{Error, Result, Subject};
 
 use super::{Caller, Door};
@@ -67,10 +69,8 @@ pub(super) async fn describe_index(
     request: milvus::DescribeIndexRequest,
 ) -> Result<milvus::DescribeIndexResponse> {
     let collection = door.collection(caller, &request.db_name, &request.collection_name)?;
-    Ok(milvus::DescribeIndexResponse {
-        status: Some(status::success()),
-        index_descriptions: descriptions(&collection, &request.index_name, &request.field_name)?,
-    })
+    let found = descriptions(door, &collection, &request.index_name, &request.field_name).await?;
+    Ok(milvus::DescribeIndexResponse { status: Some(status::success()), index_descriptions: found })
 }
 
 pub(super) async fn get_index_statistics(
@@ -81,7 +81,7 @@ pub(super) async fn get_index_statistics(
     let collection = door.collection(caller, &request.db_name, &request.collection_name)?;
     Ok(milvus::GetIndexStatisticsResponse {
         status: Some(status::success()),
-        index_descriptions: descriptions(&collection, &request.index_name, "")?,
+        index_descriptions: descriptions(door, &collection, &request.index_name, "").await?,
     })
 }
 
@@ -91,11 +91,18 @@ pub(super) async fn get_index_state(
     request: milvus::GetIndexStateRequest,
 ) -> Result<milvus::GetIndexStateResponse> {
     let collection = door.collection(caller, &request.db_name, &request.collection_name)?;
-    descriptions(&collection, &request.index_name, &request.field_name)?;
+    let found = descriptions(door, &collection, &request.index_name, &request.field_name).await?;
+    // Of several indexes the one that is worst off speaks for all.
+    let badness = |index: &&milvus::IndexDescription| match index.state() {
+        common::IndexState::Failed => 2,
+        common::IndexState::Finished => 0,
+        _ => 1,
+    };
+    let worst = found.iter().max_by_key(badness);
     Ok(milvus::GetIndexStateResponse {
         status: Some(status::success()),
-        state: common::IndexState::Finished.into(),
-        ..milvus::GetIndexStateResponse::default()
+        state: worst.map_or(common::IndexState::Finished.into(), |index| index.state),
+        fail_reason: worst.map_or_else(String::new, |it| it.index_state_fail_reason.clone()),
     })
 }
 
@@ -105,17 +112,18 @@ pub(super) async fn get_index_build_progress(
     request: milvus::GetIndexBuildProgressRequest,
 ) -> Result<milvus::GetIndexBuildProgressResponse> {
     let collection = door.collection(caller, &request.db_name, &request.collection_name)?;
-    descriptions(&collection, &request.index_name, &request.field_name)?;
-    let rows = rows(&collection);
+    let found = descriptions(door, &collection, &request.index_name, &request.field_name).await?;
+    let least = found.iter().min_by_key(|index| index.indexed_rows);
     Ok(milvus::GetIndexBuildProgressResponse {
         status: Some(status::success()),
-        indexed_rows: rows,
-        total_rows: rows,
+        indexed_rows: least.map_or(0, |index| index.indexed_rows),
+        total_rows: least.map_or(0, |index| index.total_rows),
     })
 }
 
 /// The indexes that a request means: those of a name, of a field, or all.
-fn descriptions(
+async fn descriptions(
+    door: &Door,
     collection: &Collection,
     name: &str,
     field: &str,
@@ -127,34 +135,44 @@ fn descriptions(
     let meant = collection.indexes.values().filter(|index| {
         (name.is_empty() || index.name == name) && (field.is_empty() || field_name(index) == field)
     });
-    let found: Vec<_> = meant.map(|index| describe(collection, index, field_name(index))).collect();
-    if found.is_empty() {
+    let meant: Vec<&IndexRecord> = meant.collect();
+    if meant.is_empty() {
         return Err(Error::not_found(Subject::Index, "index not found")
             .with("collection", &collection.name));
     }
-    Ok(found)
+    let coverage = door.node().indexes().coverage(collection).await?;
+    let described = meant.into_iter().filter_map(|index| {
+        let coverage = coverage.get(&index.id)?;
+        Some(describe(index, field_name(index), coverage))
+    });
+    Ok(described.collect())
 }
 
 fn describe(
-    collection: &Collection,
     index: &IndexRecord,
     field_name: String,
+    coverage: &IndexCoverage,
 ) -> milvus::IndexDescription {
-    let rows = rows(collection);
+    let state = match coverage.state {
+        IndexState::InProgress => common::IndexState::InProgress,
+        IndexState::Finished => common::IndexState::Finished,
+        IndexState::Failed => common::IndexState::Failed,
+    };
+    let pending = coverage.rows.saturating_sub(coverage.rows_indexed);
     milvus::IndexDescription {
         index_name: index.name.clone(),
         index_id: index.id.0,
         field_name,
         params: encode_pairs(&index.params),
-        indexed_rows: rows,
-        total_rows: rows,
-        pending_index_rows: 0,
-        state: common::IndexState::Finished.into(),
+        indexed_rows: signed(coverage.rows_indexed),
+        total_rows: signed(coverage.rows),
+        pending_index_rows: signed(pending),
+        state: state.into(),
+        index_state_fail_reason: coverage.reason.clone(),
         ..milvus::IndexDescription::default()
     }
 }
 
-fn rows(collection: &Collection) -> i64 {
-    let rows = collection.manifest.as_ref().map_or(0, |manifest| manifest.rows);
+fn signed(rows: u64) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -86,6 +86,9 @@ fn with_receipt(receipt: &Receipt) -> Status {
         ("list_requests", receipt.list_requests),
         ("read_requests", receipt.read_requests),
         ("bytes_read", receipt.bytes_read),
+        ("index_ms", receipt.index_ms),
+        ("rows_indexed", receipt.rows_indexed),
+        ("index_failures", receipt.index_failures),
     ];
     let extra_info = pairs.into_iter().map(|(key, count)| (key.to_owned(), count.to_string()));
     Status { extra_info: extra_info.collect(), ..status::success() }

@@ -1,0 +1,19 @@
+//! Inputs that once were a problem, or are likely to become one, go through the check of the fuzz
+//! target. `cargo xtask fuzz` looks for more of them.
+
+#[path = "../fuzz/checks.rs"]
+mod checks;
+
+use std::path::Path;
+
+#[test]
+fn inputs_that_were_a_problem_are_none_any_more() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/regressions/parse");
+    let mut inputs = 0;
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        checks::parse(&std::fs::read(&path).unwrap());
+        inputs += 1;
+    }
+    assert!(inputs > 0, "{} holds no input", folder.display());
+}

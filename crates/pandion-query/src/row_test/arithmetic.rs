@@ -1,0 +1,159 @@
+//! Milvus's arithmetic: integers stay integers, and what overflows or has no result is unknown.
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, Int64Array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::datatypes::{
+    DataType as ArrowType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+};
+use datafusion::common::Result as DataFusionResult;
+use pandion_filter::{ArithmeticOp, Value};
+use std::sync::Arc;
+
+use super::columns::unreadable;
+use crate::json::JsonValue;
+
+/// `value op literal`; missing when there is no result.
+pub(super) fn calculate(
+    value: &JsonValue<'_>,
+    op: ArithmeticOp,
+    literal: &Value,
+) -> JsonValue<'static> {
+    let float = |left, right| floats(left, op, right).map(JsonValue::Float);
+    let outcome = match (value, literal) {
+        (JsonValue::Int(left), Value::Int(right)) => match integers(*left, op, *right) {
+            (result, false) => Some(JsonValue::Int(result)),
+            (_, true) => None,
+        },
+        (JsonValue::Int(left), Value::Float(right)) => float(*left as f64, *right),
+        (JsonValue::Float(left), Value::Int(right)) => float(*left, *right as f64),
+        (JsonValue::Float(left), Value::Float(right)) => float(*left, *right),
+        _ => None,
+    };
+    outcome.unwrap_or(JsonValue::Missing)
+}
+
+/// The result, and whether there is none.
+#[inline]
+fn integers(left: i64, op: ArithmeticOp, right: i64) -> (i64, bool) {
+    match op {
+        ArithmeticOp::Add => left.overflowing_add(right),
+        ArithmeticOp::Subtract => left.overflowing_sub(right),
+        ArithmeticOp::Multiply => left.overflowing_mul(right),
+        ArithmeticOp::Divide | ArithmeticOp::Modulo if right == 0 => (0, true),
+        ArithmeticOp::Divide => left.overflowing_div(right),
+        ArithmeticOp::Modulo => left.overflowing_rem(right),
+        ArithmeticOp::BitAnd => (left & right, false),
+        ArithmeticOp::BitOr => (left | right, false),
+        ArithmeticOp::BitXor => (left ^ right, false),
+    }
+}
+
+#[inline]
+fn floats(left: f64, op: ArithmeticOp, right: f64) -> Option<f64> {
+    match op {
+        ArithmeticOp::Add => Some(left + right),
+        ArithmeticOp::Subtract => Some(left - right),
+        ArithmeticOp::Multiply => Some(left * right),
+        ArithmeticOp::Divide => Some(left / right),
+        ArithmeticOp::Modulo
+        | ArithmeticOp::BitAnd
+        | ArithmeticOp::BitOr
+        | ArithmeticOp::BitXor => None,
+    }
+}
+
+/// `column op literal` for every row.
+pub(super) fn calculate_column(
+    array: &ArrayRef,
+    op: ArithmeticOp,
+    literal: &Value,
+) -> DataFusionResult<ArrayRef> {
+    let literal_float = match literal {
+        Value::Int(literal) => Some(*literal as f64),
+        Value::Float(literal) => Some(*literal),
+        _ => None,
+    };
+    let int = |literal: &Value| match literal {
+        Value::Int(literal) => Some(*literal),
+        _ => None,
+    };
+    match (array.data_type(), int(literal), literal_float) {
+        (ArrowType::Int8, Some(right), _) => Ok(int_column::<Int8Type>(array, op, right)),
+        (ArrowType::Int16, Some(right), _) => Ok(int_column::<Int16Type>(array, op, right)),
+        (ArrowType::Int32, Some(right), _) => Ok(int_column::<Int32Type>(array, op, right)),
+        (ArrowType::Int64, Some(right), _) => Ok(int_column::<Int64Type>(array, op, right)),
+        (ArrowType::Int8, None, Some(right)) => Ok(widened::<Int8Type>(array, op, right)),
+        (ArrowType::Int16, None, Some(right)) => Ok(widened::<Int16Type>(array, op, right)),
+        (ArrowType::Int32, None, Some(right)) => Ok(widened::<Int32Type>(array, op, right)),
+        (ArrowType::Int64, None, Some(right)) => {
+            let values = array.as_primitive::<Int64Type>().values().iter();
+            Ok(float_column(array, values.map(|&value| value as f64), op, right))
+        }
+        (ArrowType::Float32, _, Some(right)) => Ok(widened::<Float32Type>(array, op, right)),
+        (ArrowType::Float64, _, Some(right)) => Ok(widened::<Float64Type>(array, op, right)),
+        (other, ..) => Err(unreadable(other)),
+    }
+}
+
+fn int_column<T: ArrowPrimitiveType<Native: Into<i64>>>(
+    array: &ArrayRef,
+    op: ArithmeticOp,
+    right: i64,
+) -> ArrayRef {
+    let values = array.as_primitive::<T>().values();
+    // Each operator has a loop of its own, so that the compiler can vectorise it.
+    let (results, overflowed) = match op {
+        ArithmeticOp::Add => map(values, |left| integers(left, ArithmeticOp::Add, right)),
+        ArithmeticOp::Subtract => map(values, |left| integers(left, ArithmeticOp::Subtract, right)),
+        ArithmeticOp::Multiply => map(values, |left| integers(left, ArithmeticOp::Multiply, right)),
+        op => map(values, |left| integers(left, op, right)),
+    };
+    let mut nulls = array.nulls().cloned();
+    if overflowed {
+        let known = values.iter().map(|&left| !integers(left.into(), op, right).1);
+        let known = NullBuffer::new(known.collect::<BooleanBuffer>());
+        nulls = NullBuffer::union(nulls.as_ref(), Some(&known));
+    }
+    Arc::new(Int64Array::new(results.into(), nulls))
+}
+
+/// The results, and whether one of them is none.
+fn map<T: Copy + Into<i64>>(values: &[T], op: impl Fn(i64) -> (i64, bool)) -> (Vec<i64>, bool) {
+    let mut overflowed = false;
+    let results = values.iter().map(|&value| {
+        let (result, none) = op(value.into());
+        overflowed |= none;
+        result
+    });
+    let results = results.collect();
+    (results, overflowed)
+}
+
+fn widened<T: ArrowPrimitiveType<Native: Into<f64>>>(
+    array: &ArrayRef,
+    op: ArithmeticOp,
+    right: f64,
+) -> ArrayRef {
+    let values = array.as_primitive::<T>().values().iter();
+    float_column(array, values.map(|&value| value.into()), op, right)
+}
+
+fn float_column(
+    array: &ArrayRef,
+    values: impl Iterator<Item = f64>,
+    op: ArithmeticOp,
+    right: f64,
+) -> ArrayRef {
+    let nulls = array.nulls().cloned();
+    let results: Vec<f64> = match op {
+        ArithmeticOp::Add => values.map(|left| left + right).collect(),
+        ArithmeticOp::Subtract => values.map(|left| left - right).collect(),
+        ArithmeticOp::Multiply => values.map(|left| left * right).collect(),
+        ArithmeticOp::Divide => values.map(|left| left / right).collect(),
+        ArithmeticOp::Modulo
+        | ArithmeticOp::BitAnd
+        | ArithmeticOp::BitOr
+        | ArithmeticOp::BitXor => return Arc::new(Float64Array::new_null(array.len())),
+    };
+    Arc::new(Float64Array::new(results.into(), nulls))
+}

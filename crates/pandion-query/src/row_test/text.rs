@@ -1,0 +1,311 @@
+//! Patterns and regular expressions over strings, one at a time or a whole column at once.
+
+use arrow::array::{Array, StringArray};
+use arrow::buffer::{BooleanBuffer, Buffer};
+use memchr::memmem::Finder;
+use pandion_filter::{LikeForm, LikePart, LikePattern};
+use pandion_types::{Error, Result};
+use regex::{Regex, RegexBuilder};
+
+use super::bits::Bits;
+use super::start_of;
+
+/// Bytes that a compiled regular expression may take, and its cache of states again. A few hundred
+/// bytes of text can ask for gigabytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// What a string has to look like.
+#[derive(Debug)]
+pub(super) enum TextMatcher {
+    Equal(String),
+    Prefix(String),
+    Suffix(String),
+    /// The text that is searched is not empty.
+    Contains(Finder<'static>),
+    Pattern(Pattern),
+    Regex(Regex),
+}
+
+impl TextMatcher {
+    pub(super) fn like(pattern: &LikePattern) -> Self {
+        match pattern.form() {
+            LikeForm::Equal(text) => Self::Equal(text.clone()),
+            LikeForm::Prefix(text) => Self::Prefix(text.clone()),
+            LikeForm::Suffix(text) => Self::Suffix(text.clone()),
+            LikeForm::Contains(text) => Self::Contains(finder(text)),
+            LikeForm::General(parts) => Self::Pattern(Pattern::new(parts)),
+        }
+    }
+
+    /// A part of the string matches a regular expression. One without special characters is
+    /// searched for as a text.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when it is no regular expression, or one that takes too much memory.
+    pub(super) fn regex(pattern: &str) -> Result<Self> {
+        let (starts, rest) =
+            pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
+        let (ends, text) = rest.strip_suffix('$').map_or((false, rest), |rest| (true, rest));
+        if regex::escape(text) == text {
+            return Ok(match (starts, ends, text) {
+                (true, true, text) => Self::Equal(text.to_owned()),
+                (true, false, text) | (false, false, text @ "") => Self::Prefix(text.to_owned()),
+                (false, true, text) => Self::Suffix(text.to_owned()),
+                (false, false, text) => Self::Contains(finder(text)),
+            });
+        }
+        RegexBuilder::new(pattern)
+            .size_limit(REGEX_BYTES_MAX)
+            .dfa_size_limit(REGEX_BYTES_MAX)
+            .build()
+            .map(Self::Regex)
+            .map_err(|error| invalid_regex(pattern, error))
+    }
+
+    #[inline]
+    pub(super) fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Equal(known) => text == known,
+            Self::Prefix(known) => text.starts_with(known.as_str()),
+            Self::Suffix(known) => text.ends_with(known.as_str()),
+            Self::Contains(finder) => finder.find(text.as_bytes()).is_some(),
+            Self::Pattern(pattern) => pattern.matches(text),
+            Self::Regex(regex) => regex.is_match(text),
+        }
+    }
+
+    /// The rows of a column that match. What it says of null rows means nothing.
+    pub(super) fn column(&self, array: &StringArray) -> BooleanBuffer {
+        match self {
+            Self::Equal(known) => text_of_rows(array, |text| text == known),
+            Self::Prefix(known) => text_of_rows(array, |text| text.starts_with(known.as_str())),
+            Self::Suffix(known) => text_of_rows(array, |text| text.ends_with(known.as_str())),
+            Self::Contains(finder) => rows_holding(array, finder, |_| true),
+            Self::Pattern(pattern) => match &pattern.rarest {
+                Some(finder) => {
+                    rows_holding(array, finder, |row| pattern.matches(array.value(row)))
+                }
+                None => text_of_rows(array, |text| pattern.matches(text)),
+            },
+            Self::Regex(regex) => text_of_rows(array, |text| regex.is_match(text)),
+        }
+    }
+}
+
+/// The error of a text that is no regular expression.
+fn invalid_regex(pattern: &str, error: regex::Error) -> Error {
+    const SHOWN: usize = 200;
+    let mut shown: String = pattern.chars().take(SHOWN).collect();
+    if shown.len() < pattern.len() {
+        shown.push_str("...");
+    }
+    Error::invalid_argument(format!(
+        "failed to create query plan: invalid regular expression {shown:?}: invalid parameter"
+    ))
+    .caused_by(error)
+}
+
+fn finder(text: &str) -> Finder<'static> {
+    Finder::new(text.as_bytes()).into_owned()
+}
+
+pub(super) fn text_of_rows(array: &StringArray, test: impl Fn(&str) -> bool) -> BooleanBuffer {
+    let mut bits = Bits::with_capacity(array.len());
+    bits.push_rows(array.len(), |row| test(array.value(row)));
+    bits.finish()
+}
+
+/// The rows that hold a text and meet `confirm`. Searches through the column's bytes as one text
+/// and looks up in which row each place lies, so that rows without the text cost next to nothing.
+fn rows_holding(
+    array: &StringArray,
+    finder: &Finder<'_>,
+    confirm: impl Fn(usize) -> bool,
+) -> BooleanBuffer {
+    let (offsets, bytes) = (array.value_offsets(), array.value_data());
+    let start = |row: usize| offsets.get(row).map_or(bytes.len(), |&offset| start_of(offset));
+    let mut words = vec![0_u64; array.len().div_ceil(64)];
+    let end = start(array.len());
+    let (mut row, mut at) = (0, start(0));
+    while let Some(found) = bytes.get(at..end).and_then(|rest| finder.find(rest)) {
+        let place = at + found;
+        row = row_of(offsets, row, place);
+        let row_end = start(row + 1);
+        if place + finder.needle().len() > row_end {
+            // Part of it lies in the next row.
+            at = place + 1;
+            continue;
+        }
+        if confirm(row)
+            && let Some(word) = words.get_mut(row / 64)
+        {
+            *word |= 1 << (row % 64);
+        }
+        row += 1;
+        at = row_end;
+    }
+    BooleanBuffer::new(Buffer::from_vec(words), 0, array.len())
+}
+
+/// The row that a place lies in, which is not before row `from`.
+fn row_of(offsets: &[i32], from: usize, place: usize) -> usize {
+    let begins_before = |row: usize| offsets.get(row).is_some_and(|&at| start_of(at) <= place);
+    let mut step = 1;
+    while begins_before(from + step) {
+        step *= 2;
+    }
+    // The row stands in the last step, which is not longer than what was passed already.
+    let (low, high) = (from + step / 2, (from + step).min(offsets.len()));
+    let rest = offsets.get(low..high).unwrap_or_default();
+    (low + rest.partition_point(|&at| start_of(at) <= place)).saturating_sub(1).max(from)
+}
+
+/// A pattern in the pieces that stand between its runs of any characters.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    head: Piece,
+    middle: Vec<Piece>,
+    /// Absent when there is no run: then the head is the whole string.
+    tail: Option<Piece>,
+    /// Searches for the longest text of the pattern, which every match holds.
+    rarest: Option<Finder<'static>>,
+}
+
+impl Pattern {
+    fn new(parts: &[LikePart]) -> Self {
+        let mut pieces: Vec<Piece> =
+            parts.split(|part| *part == LikePart::AnyRun).map(Piece::new).collect();
+        let texts = parts.iter().filter_map(|part| match part {
+            LikePart::Literal(text) => Some(text),
+            LikePart::AnyChar | LikePart::AnyRun => None,
+        });
+        let rarest = texts.max_by_key(|text| text.len()).map(|text| finder(text));
+        let tail = if pieces.len() > 1 { pieces.pop() } else { None };
+        let middle = pieces.split_off(pieces.len().min(1));
+        let head = pieces.pop().unwrap_or_else(|| Piece::new(&[]));
+        Self { head, middle, tail, rarest }
+    }
+
+    /// Each piece is as long as its characters, so that the ends can be cut off first, and the
+    /// leftmost place of each piece between them leaves the most room for those after it.
+    fn matches(&self, text: &str) -> bool {
+        let Some(rest) = self.head.strip_from_start(text) else { return false };
+        let Some(tail) = &self.tail else { return rest.is_empty() };
+        let Some(inner) = tail.strip_from_end(rest) else { return false };
+        self.middle.iter().try_fold(inner, |rest, piece| piece.find(rest)).is_some()
+    }
+}
+
+/// Texts and single characters.
+#[derive(Debug)]
+struct Piece {
+    parts: Vec<LikePart>,
+    /// Searches for the text that the piece begins with.
+    first: Option<Finder<'static>>,
+}
+
+impl Piece {
+    fn new(parts: &[LikePart]) -> Self {
+        let first = match parts.first() {
+            Some(LikePart::Literal(text)) => Some(finder(text)),
+            _ => None,
+        };
+        Self { parts: parts.to_vec(), first }
+    }
+
+    /// What is left of a text that begins with the piece.
+    fn strip_from_start<'a>(&self, text: &'a str) -> Option<&'a str> {
+        self.parts.iter().try_fold(text, |rest, part| match part {
+            LikePart::Literal(text) => rest.strip_prefix(text.as_str()),
+            LikePart::AnyChar | LikePart::AnyRun => without_first(rest),
+        })
+    }
+
+    /// What is left of a text that ends with the piece.
+    fn strip_from_end<'a>(&self, text: &'a str) -> Option<&'a str> {
+        self.parts.iter().rev().try_fold(text, |rest, part| match part {
+            LikePart::Literal(text) => rest.strip_suffix(text.as_str()),
+            LikePart::AnyChar | LikePart::AnyRun => {
+                let mut chars = rest.chars();
+                chars.next_back().map(|_| chars.as_str())
+            }
+        })
+    }
+
+    /// What is left after the first place of the piece in a text.
+    fn find<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let mut rest = text;
+        loop {
+            if let Some(first) = &self.first {
+                rest = rest.get(first.find(rest.as_bytes())?..)?;
+            }
+            if let Some(after) = self.strip_from_start(rest) {
+                return Some(after);
+            }
+            rest = without_first(rest)?;
+        }
+    }
+}
+
+fn without_first(text: &str) -> Option<&str> {
+    let mut chars = text.chars();
+    chars.next().map(|_| chars.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn agrees(matcher: &TextMatcher, rows: &[Option<String>], expected: impl Fn(&str) -> bool) {
+        let array: StringArray = rows.iter().cloned().collect();
+        // A part of a column starts and ends somewhere in its bytes.
+        let parts = [(0, array.len()), (array.len() / 3, array.len() / 2)];
+        for (from, length) in parts {
+            let array = array.slice(from, length);
+            let column = matcher.column(&array);
+            assert_eq!(column.len(), length);
+            for (row, text) in rows[from..from + length].iter().enumerate() {
+                let Some(text) = text else { continue };
+                assert_eq!(column.value(row), expected(text), "{matcher:?} {text:?}");
+                assert_eq!(matcher.matches(text), expected(text), "{matcher:?} {text:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn patterns_agree_with_the_naive_matcher(
+            pattern in r"[ab\\%_\u{e9}]{0,8}",
+            rows in prop::collection::vec(prop::option::of("[ab%_\u{e9}\n]{0,8}"), 0..150),
+        ) {
+            let like = LikePattern::new(pattern);
+            agrees(&TextMatcher::like(&like), &rows, |text| like.matches(text));
+        }
+
+        #[test]
+        fn shortcuts_agree_with_the_regular_expression(
+            pattern in r"\^?[ab.*\u{e9}]{0,3}\$?",
+            rows in prop::collection::vec(prop::option::of("[ab.*\u{e9}\n]{0,5}"), 0..90),
+        ) {
+            let Ok(regex) = Regex::new(&pattern) else { return Ok(()) };
+            let matcher = TextMatcher::regex(&pattern).unwrap();
+            agrees(&matcher, &rows, |text| regex.is_match(text));
+        }
+    }
+
+    #[test]
+    fn expressions_that_explode_are_refused() {
+        for pattern in ["(", "(a{1000}){1000}", "\\w{500}{500}", "[^\u{1}]{9999}{9999}"] {
+            let error = TextMatcher::regex(pattern).unwrap_err();
+            assert!(error.message().contains("invalid regular expression"), "{error}");
+            assert!(error.message().ends_with(": invalid parameter"), "{error}");
+        }
+        let error = TextMatcher::regex(&"(a".repeat(1 << 20)).unwrap_err();
+        assert!(error.message().len() < 1000);
+        // Exponential for engines that go back.
+        let matcher = TextMatcher::regex("(a*)*(a*)*(a*)*b$").unwrap();
+        assert!(!matcher.matches(&"a".repeat(100_000)));
+    }
+}
