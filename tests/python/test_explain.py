@@ -59,18 +59,16 @@ def test_query(client, shop):
     assert (facts["files"], facts["files_pruned"]) == (4, 0)
 
 
-@pytest.mark.parametrize("explain", [explained_search, explained_query])
-def test_files_and_row_groups_are_pruned(client, shop, explain):
-    """Numbers grow from file to file, so that a range of them needs one file, and in it few row
-    groups of 17."""
-    wish = "30 <= id < 40"
-    if explain is explained_search:
-        facts = explain(client, shop, filter=wish)
-    else:
-        facts = explain(client, shop, wish)
-    assert facts["files"] == 4
-    assert facts["files_pruned"] == 3
-    assert facts["row_groups_pruned"] >= 5
+def test_files_and_row_groups_are_pruned(client, shop):
+    """Numbers grow from file to file, so that a range of them needs one file, and in it two of its
+    eight row groups. Each filter is a new one: one that was asked before is answered from memory."""
+    for facts in (
+        explained_search(client, shop, filter="30 <= id < 40"),
+        explained_query(client, shop, "47 <= id < 57"),
+    ):
+        assert facts["files"] == 4
+        assert facts["files_pruned"] == 3
+        assert facts["row_groups_pruned"] >= 6
 
 
 @pytest.mark.parametrize("wrong", ["maybe", "2"])
@@ -86,4 +84,5 @@ def test_a_filter_that_was_just_asked_costs_no_requests(client, name, lake):
     again = explained_search(client, name, filter="small > 0", output=())
     assert first["requests"] > 0
     assert again["requests"] == 0
-    assert again["cache_hits"] > 0
+    # Matches that are kept count by file, pages and vectors that are kept one by one.
+    assert again["files_from_cache"] + again["cache_hits"] > 0
