@@ -89,7 +89,7 @@ impl Data {
             parts.push(SearchPart { block, base, allowed: None });
             base += i64::try_from(block.rows())?;
         }
-        let request = SearchRequest { queries, k: K, range: None, cancelled: None };
+        let request = SearchRequest { queries, k: K, range: None, after: &[], cancelled: None };
         let outcome = search_parallel(&parts, &request)?;
         ensure!(outcome.hits.len() == queries.len(), "an answer for each query");
         let hits = outcome.hits.first().context("no answer")?;

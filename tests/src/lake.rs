@@ -1,7 +1,11 @@
 //! A data set as Parquet files in memory, with an engine that answers filters over it.
 
 mod arrays;
+mod indexed;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,6 +19,7 @@ use pandion_connector_parquet::{ParquetFile, read_footer};
 use pandion_filter::{Filter, ParseOptions, Templates};
 use pandion_index::QueryBatch;
 use pandion_manifest::{DataFile, Manifest};
+use pandion_query::plan::CodecTransport;
 use pandion_query::{
     EngineOptions, QueryEngine, QueryOptions, QueryRequest, SearchRequest, Snapshot,
 };
@@ -30,6 +35,8 @@ use tokio::runtime::Runtime;
 use crate::dataset::{DIM, Dataset, Row, VECTOR};
 use crate::rows::Numbers;
 
+pub use indexed::{Indexed, KINDS};
+
 /// Bytes of decoded vectors that the engine keeps: fewer than a data set has, so that some are read
 /// again.
 const VECTOR_CACHE_BYTES: usize = 4 << 10;
@@ -43,6 +50,11 @@ pub struct Lake {
     pub snapshot: Arc<Snapshot>,
     /// What answers.
     pub engine: QueryEngine,
+    /// Divides its plans into three partitions, and executes what comes out of their bytes.
+    coded: QueryEngine,
+    options: EngineOptions,
+    /// Engines with indexes, by the kind of index; made when first asked for.
+    indexed: RefCell<BTreeMap<&'static str, Rc<Indexed>>>,
     runtime: Runtime,
 }
 
@@ -74,9 +86,21 @@ impl Lake {
             files,
         };
         let snapshot = Snapshot::new(Arc::new(schema), Arc::new(manifest), store, None);
-        let options = EngineOptions { threads: 2, vector_cache_bytes: VECTOR_CACHE_BYTES };
+        let snapshot = Arc::new(snapshot);
+        let options = EngineOptions {
+            threads: 2,
+            vector_cache_bytes: VECTOR_CACHE_BYTES,
+            ..EngineOptions::default()
+        };
         let engine = QueryEngine::new(&options)?;
-        Ok(Self { dataset, snapshot: Arc::new(snapshot), engine, runtime })
+        let transport = CodecTransport { snapshots: Arc::clone(&snapshot) as _ };
+        let coded = QueryEngine::new(&EngineOptions {
+            partitions: 3,
+            transport: Some(Arc::new(transport)),
+            ..options.clone()
+        })?;
+        let indexed = RefCell::default();
+        Ok(Self { dataset, snapshot, engine, coded, options, indexed, runtime })
     }
 
     /// Runs what the engine answers with.
@@ -102,9 +126,53 @@ impl Lake {
     /// # Errors
     /// Those of the engine.
     pub fn query(&self, filter: &Filter, options: QueryOptions) -> pandion_types::Result<Numbers> {
+        self.rows(&self.engine, &self.snapshot, filter, options)
+    }
+
+    /// The rows that a query finds whose plan went through its bytes.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn query_coded(&self, filter: &Filter) -> pandion_types::Result<Numbers> {
+        self.rows(&self.coded, &self.snapshot, filter, QueryOptions::default())
+    }
+
+    /// The rows that a query finds when every field that may have an index of this kind has one.
+    ///
+    /// # Errors
+    /// Those of building the indexes, and of the engine.
+    pub fn query_indexed(
+        &self,
+        kind: &'static str,
+        filter: &Filter,
+        options: QueryOptions,
+    ) -> pandion_types::Result<Numbers> {
+        let known = self.indexed.borrow().get(kind).map(Rc::clone);
+        let indexed = match known {
+            Some(indexed) => indexed,
+            None => {
+                let built = indexed::build(&self.snapshot, kind, &self.options);
+                let built = self.block_on(built).map_err(|error| {
+                    pandion_types::Error::internal(format!("indexes {kind}: {error:#}"))
+                })?;
+                let built = Rc::new(built);
+                self.indexed.borrow_mut().insert(kind, Rc::clone(&built));
+                built
+            }
+        };
+        self.rows(&indexed.engine, &indexed.snapshot, filter, options)
+    }
+
+    fn rows(
+        &self,
+        engine: &QueryEngine,
+        snapshot: &Arc<Snapshot>,
+        filter: &Filter,
+        options: QueryOptions,
+    ) -> pandion_types::Result<Numbers> {
         let request =
             QueryRequest { filter: Some(filter.clone()), options, ..QueryRequest::default() };
-        let found = self.block_on(self.engine.query(&self.snapshot, request))?;
+        let found = self.block_on(engine.query(snapshot, request))?;
         if !found.rows.is_sorted_by(|left, right| left < right) {
             return Err(pandion_types::Error::internal("the rows of a query are not in order"));
         }
@@ -116,14 +184,20 @@ impl Lake {
     /// # Errors
     /// Those of the engine.
     pub fn count(&self, filter: &Filter) -> pandion_types::Result<u64> {
-        Ok(self.block_on(self.engine.count(&self.snapshot, Some(filter)))?.0)
+        let options = QueryOptions::default();
+        Ok(self.block_on(self.engine.count(&self.snapshot, Some(filter), options))?.0)
     }
 
     /// The rows that a search for as many rows as there are finds.
     ///
     /// # Errors
     /// Those of the engine.
-    pub fn search(&self, filter: &Filter, options: QueryOptions) -> pandion_types::Result<Numbers> {
+    pub fn search(
+        &self,
+        filter: &Filter,
+        options: QueryOptions,
+        coded: bool,
+    ) -> pandion_types::Result<Numbers> {
         let field = self.snapshot.schema().field(VECTOR)?.id;
         let query: Vec<u8> = [0.5_f32; DIM].iter().flat_map(|value| value.to_le_bytes()).collect();
         let vector_type = VectorType { element: VectorElement::Float32, dim: DIM };
@@ -138,7 +212,8 @@ impl Lake {
             output: Vec::new(),
             options,
         };
-        let found = self.block_on(self.engine.search(&self.snapshot, request))?;
+        let engine = if coded { &self.coded } else { &self.engine };
+        let found = self.block_on(engine.search(&self.snapshot, request))?;
         let rows: Vec<RowId> = found.hits.iter().flatten().map(|hit| hit.row).collect();
         self.numbers(&rows)
     }

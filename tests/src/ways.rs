@@ -8,7 +8,7 @@ use pandion_filter::{Filter, ParseOptions, Templates};
 use pandion_query::QueryOptions;
 use pandion_types::{Error, Result};
 
-use crate::lake::Lake;
+use crate::lake::{KINDS, Lake};
 use crate::rows::Numbers;
 
 /// What a way does: from a lake and a filter to the numbers of the rows that it keeps. A way that
@@ -56,7 +56,9 @@ impl Way {
 #[must_use]
 pub fn all() -> Vec<Way> {
     let mut ways: Vec<Way> = (0..8).map(query).collect();
-    ways.extend([counted(), searched(false), searched(true), read_again()]);
+    ways.extend([counted(), searched(false), searched(true), searched_coded(), read_again()]);
+    ways.push(Way::new("query through bytes", |lake, filter| lake.query_coded(filter)));
+    ways.extend(KINDS.into_iter().map(indexed));
     ways
 }
 
@@ -103,7 +105,23 @@ fn searched(everything: bool) -> Way {
     let options =
         QueryOptions { pruning: everything, scalar_indexes: everything, filter_caches: everything };
     let name = if everything { "search +pruning +indexes +caches" } else { "search" };
-    Way::new(name, move |lake, filter| lake.search(filter, options))
+    Way::new(name, move |lake, filter| lake.search(filter, options, false))
+}
+
+/// The same search, whose plan goes through its bytes.
+fn searched_coded() -> Way {
+    Way::new("search through bytes", |lake, filter| {
+        lake.search(filter, QueryOptions::default(), true)
+    })
+}
+
+/// A query over fields with indexes of one kind. Nothing but the indexes may spare it work, so that
+/// they are asked whenever they can answer.
+fn indexed(kind: &'static str) -> Way {
+    let options = QueryOptions { scalar_indexes: true, pruning: false, filter_caches: false };
+    Way::new(format!("query with {kind}"), move |lake, filter| {
+        lake.query_indexed(kind, filter, options)
+    })
 }
 
 /// A query with the filter that the filter's own text is read as.

@@ -32,6 +32,9 @@ pub struct SearchRequest<'a> {
     pub k: usize,
     /// The scores that are asked for; `None` for all.
     pub range: Option<ScoreRange>,
+    /// For each query the hit that its hits have to come after in the order of the answer, or
+    /// `None`. Missing entries count as `None`.
+    pub after: &'a [Option<Hit>],
     /// Set by whoever wants the search to end early.
     pub cancelled: Option<&'a AtomicBool>,
 }
@@ -98,8 +101,11 @@ impl Work<'_> {
     /// Takes ranges until none is left. A thread keeps its collectors all the while, so that
     /// what it has found narrows what it still looks for.
     fn run(&self) -> Result<(Vec<TopK>, SearchCounters)> {
-        let SearchRequest { queries, k, range, cancelled } = *self.request;
-        let mut collectors = vec![TopK::new(queries.metric(), k, range); queries.len()];
+        let SearchRequest { queries, k, range, after, cancelled } = *self.request;
+        let empty = TopK::new(queries.metric(), k, range);
+        let mut collectors: Vec<TopK> = (0..queries.len())
+            .map(|at| empty.clone().starting_after(after.get(at).copied().flatten()))
+            .collect();
         let mut counters = SearchCounters::default();
         while let Some((part, rows)) = self.ranges.get(self.taken.fetch_add(1, Ordering::Relaxed)) {
             if cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {

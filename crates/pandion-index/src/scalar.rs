@@ -23,6 +23,7 @@ mod format;
 mod interner;
 mod json_path;
 mod ngram;
+mod on_field;
 mod params;
 mod pieces;
 mod plan;
@@ -38,6 +39,7 @@ use ngram::{NgramBuilder, NgramIndex};
 use rtree::{RTreeIndex, RTreeIndexBuilder};
 use values::ValueIndex;
 
+pub use on_field::on_field;
 pub use params::resolve_spec;
 pub use pieces::compile_regex;
 
@@ -177,8 +179,9 @@ pub trait ScalarIndex: Send + Sync + fmt::Debug {
     fn estimate(&self, term: &Predicate) -> Option<Estimate>;
 
     /// The rows that meet a term: one predicate that is neither a connective nor a constant. `None`
-    /// when the index cannot tell, for terms of another type or on another JSON path too. An index
-    /// does not know which field it is of: it is the caller's part to ask for that one only.
+    /// when the index cannot tell, for terms of another type or on another JSON path too. An opened
+    /// index does not know which field it is of and answers for any of its type: [`on_field`] ties
+    /// it to one.
     ///
     /// # Errors
     /// `InvalidArgument` for a regular expression or well-known text that is none.

@@ -59,6 +59,8 @@ pub struct TopK {
     k: usize,
     /// Costs below it are outside of the range.
     floor: f32,
+    /// Only candidates that come after it, by cost and then by key, count.
+    after: Option<Candidate>,
     /// A candidate must come before it, by cost and then by key.
     limit: Candidate,
     candidates: Vec<Candidate>,
@@ -77,7 +79,20 @@ impl TopK {
             None => Candidate { cost: f32::INFINITY, key: i64::MAX },
         };
         let floor = range.and_then(|range| range.range_filter).map_or(f32::NEG_INFINITY, cost);
-        Self { larger_is_nearer, k, floor, limit, candidates: Vec::new() }
+        Self { larger_is_nearer, k, floor, after: None, limit, candidates: Vec::new() }
+    }
+
+    /// Collects only rows that come after `hit` in the order of the result, so that the next page
+    /// of a search begins exactly where the last one ended, also among equal scores. To be called
+    /// before a row is shown. A score that is not a number lets nothing through.
+    #[must_use]
+    pub fn starting_after(mut self, hit: Option<Hit>) -> Self {
+        debug_assert!(self.candidates.is_empty(), "rows were shown before the start was set");
+        self.after = hit.map(|hit| Candidate {
+            cost: if self.larger_is_nearer { -hit.score } else { hit.score },
+            key: hit.key,
+        });
+        self
     }
 
     /// The number of rows that are wanted.
@@ -98,7 +113,7 @@ impl TopK {
         let cost = if self.larger_is_nearer { -score } else { score };
         // Every comparison with NaN is false.
         let near = cost < self.limit.cost || (cost == self.limit.cost && key < self.limit.key);
-        if near && cost >= self.floor {
+        if near && cost >= self.floor && self.is_later(cost, key) {
             self.candidates.push(Candidate { cost, key });
             if self.candidates.len() >= self.k.saturating_add(self.k.max(SLACK_MIN)) {
                 self.drop_farthest();
@@ -133,6 +148,12 @@ impl TopK {
         self.candidates.sort_unstable_by(Candidate::order);
         let hit = |at: &Candidate| Hit { key: at.key, score: self.to_score(at.cost) };
         self.candidates.iter().map(hit).collect()
+    }
+
+    /// Whether a candidate comes after the start, if there is one.
+    fn is_later(&self, cost: f32, key: i64) -> bool {
+        self.after
+            .is_none_or(|after| cost > after.cost || (cost == after.cost && key > after.key))
     }
 
     /// Keeps the k nearest, of which there are more, and tightens the limit to the last of them.
@@ -209,7 +230,44 @@ mod tests {
         assert!(keys(MetricType::L2, 4.0, Some(f32::NAN)).is_empty());
     }
 
+    #[test]
+    fn a_start_that_is_not_a_number_lets_nothing_through() {
+        let start = Hit { key: 0, score: f32::NAN };
+        let mut top = TopK::new(MetricType::L2, 3, None).starting_after(Some(start));
+        top.push(1, 0.0);
+        assert_eq!(top.into_sorted(), []);
+    }
+
     proptest! {
+        #[test]
+        fn pages_show_every_row_once_and_in_order(
+            scores in prop::collection::vec(-2_i8..3, 0..200),
+            page in 1_usize..40,
+            larger: bool,
+            inner in prop::option::of(-2_i8..3),
+        ) {
+            let metric = if larger { MetricType::Ip } else { MetricType::L2 };
+            let radius = if larger { f32::NEG_INFINITY } else { f32::INFINITY };
+            let range =
+                inner.map(|inner| ScoreRange { radius, range_filter: Some(f32::from(inner)) });
+            let rows: Vec<(i64, f32)> =
+                (0..).zip(&scores).map(|(at, &score)| (at * 37 % 401, f32::from(score))).collect();
+            let whole = collect_range(metric, rows.len(), range, &rows);
+            let mut paged = Vec::new();
+            let mut last = None;
+            loop {
+                let mut top = TopK::new(metric, page, range).starting_after(last);
+                rows.iter().for_each(|&(key, score)| top.push(key, score));
+                let hits = top.into_sorted();
+                paged.extend(hits.iter().map(|hit| (hit.key, hit.score)));
+                last = hits.last().copied();
+                if hits.len() < page {
+                    break;
+                }
+            }
+            prop_assert_eq!(paged, whole);
+        }
+
         #[test]
         fn kept_rows_are_the_first_of_the_sorted_stream(
             scores in prop::collection::vec(-4_i8..4, 0..400),

@@ -129,12 +129,15 @@ impl QueryEngine {
         let _timer = counters.stages.compare.start();
         let (answer, receive) = tokio::sync::oneshot::channel();
         let (k, range, queries) = (target.k, target.range, Arc::clone(queries));
+        let hit = |hit: &SearchHit| Hit { key: hit.row.get(), score: hit.score };
+        let after: Vec<Option<Hit>> =
+            target.after.iter().map(|after| after.as_ref().map(hit)).collect();
         let abandoned = Abandoned(Arc::new(AtomicBool::new(false)));
         let cancelled = Arc::clone(&abandoned.0);
         self.pool().spawn(move || {
             let parts: Vec<SearchPart<'_>> = parts.iter().map(Part::borrow).collect();
-            let request =
-                IndexRequest { queries: &queries, k, range, cancelled: Some(cancelled.as_ref()) };
+            let cancelled = Some(cancelled.as_ref());
+            let request = IndexRequest { queries: &queries, k, range, after: &after, cancelled };
             // Nobody waits any more when the query was dropped; the answer may go then.
             drop(answer.send(search_parallel(&parts, &request)));
         });

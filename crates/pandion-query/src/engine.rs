@@ -100,6 +100,7 @@ impl fmt::Debug for QueryEngine {
 }
 
 /// What [`QueryEngine::nearest`] looks for.
+#[derive(Clone, Copy)]
 pub(crate) struct Nearest<'a> {
     /// The vector field that is searched.
     pub(crate) field: &'a FieldSchema,
@@ -111,6 +112,9 @@ pub(crate) struct Nearest<'a> {
     pub(crate) range: Option<ScoreRange>,
     /// Only rows that match count.
     pub(crate) filter: Option<&'a Filter>,
+    /// For each query the hit that its rows have to come after in the order of the answer, or
+    /// `None`. Missing entries count as `None`.
+    pub(crate) after: &'a [Option<SearchHit>],
     pub(crate) options: QueryOptions,
 }
 
@@ -285,6 +289,7 @@ impl QueryEngine {
             metric: asked.metric,
             k: asked.k,
             range: asked.range,
+            after: asked.after.to_vec(),
         };
         let nearest = VectorTopKExec::new(
             filter,
@@ -327,11 +332,28 @@ impl QueryEngine {
         rows: Vec<RowId>,
         counters: &Arc<Counters>,
     ) -> Result<Vec<OutputColumn>> {
+        let bytes_max = self.limits().answer_bytes_max;
+        self.take_within(snapshot, fields, rows, bytes_max, counters).await
+    }
+
+    /// As [`Self::take`], for values that have at most `bytes_max` bytes and need not fit into an
+    /// answer.
+    ///
+    /// # Errors
+    /// Those of [`Self::take`].
+    pub(crate) async fn take_within(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        fields: &[FieldId],
+        rows: Vec<RowId>,
+        bytes_max: usize,
+        counters: &Arc<Counters>,
+    ) -> Result<Vec<OutputColumn>> {
         let fields = resolve(snapshot, fields)?;
         let rows = Arc::new(RowIdsExec::new(rows));
         let plan =
             RowTakeExec::new(rows, Arc::clone(snapshot), fields.clone(), Arc::clone(counters))?
-                .with_bytes_max(self.limits().answer_bytes_max);
+                .with_bytes_max(bytes_max);
         let batch = self.execute_one(Arc::new(plan)).await?;
         Ok(output_columns(fields, &batch))
     }

@@ -11,6 +11,7 @@ mod access;
 mod aggregate;
 mod bloom;
 mod bounded;
+mod by_key;
 mod cache;
 mod columns_cache;
 mod compare;
@@ -19,11 +20,15 @@ mod counters;
 mod engine;
 mod evaluate;
 mod filter;
+mod group;
 mod json;
 mod limits;
+mod order;
 mod ordered_rows;
 pub mod plan;
 mod prune;
+mod rank;
+mod refine;
 mod request;
 mod row_test;
 mod rows;
@@ -34,18 +39,23 @@ mod segments;
 mod selection;
 mod snapshot;
 mod take;
+mod value_path;
 mod vectors;
 
 pub use cache::CacheUsage;
 pub use engine::{EngineOptions, QueryEngine};
+pub use group::{GroupKey, Grouping};
 pub use limits::{ANSWER_BYTES_MAX, QUERY_MEMORY_BYTES_MAX, QueryLimits};
+pub use order::OrderKey;
+pub use rank::{Boost, Boosts, Combine, Decay, DecayCurve, RandomScore, Ranker, ScoreOperator};
 pub use request::{
-    Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, AggregateResult, OrderBy,
-    OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult, SearchHit, SearchRequest,
-    SearchResult,
+    Aggregate, AggregateFunction, AggregateOutput, AggregateRequest, AggregateResult,
+    HybridRequest, OrderBy, OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult,
+    Refinement, SearchHit, SearchRequest, SearchResult, VectorSearch,
 };
 pub use segments::{IndexedField, ScalarSegments, SegmentKey, build_segments};
 pub use snapshot::Snapshot;
+pub use value_path::{JsonCast, ValuePath};
 pub use vectors::VectorCache;
 
 #[cfg(test)]

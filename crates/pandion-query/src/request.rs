@@ -6,6 +6,10 @@ use pandion_index::{QueryBatch, ScoreRange};
 use pandion_source::IoCounts;
 use pandion_types::{DataType, FieldId, FieldSchema, MetricType, RowId};
 
+use crate::group::Grouping;
+use crate::order::OrderKey;
+use crate::rank::{Boosts, Combine, Ranker};
+
 /// Which ways of avoiding work a request may use. The answer is the same with and without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryOptions {
@@ -44,6 +48,69 @@ pub struct SearchRequest {
     pub output: Vec<FieldId>,
     /// How the answer may be found.
     pub options: QueryOptions,
+    /// What happens to the nearest rows before they are returned.
+    pub refinement: Refinement,
+}
+
+/// What happens to the nearest rows of a search. By default nothing.
+///
+/// The nearest `limit + offset` rows, or groups, are found first; boosts and ranker give them new
+/// scores and places; then they are ordered; `offset` and `limit` apply last.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Refinement {
+    /// Only rows that come after this one in the order of the search count: equal scores are
+    /// ordered by row id.
+    pub after: Option<SearchHit>,
+    /// Limit and offset count groups of hits.
+    pub grouping: Option<Grouping>,
+    /// Not together with `grouping`.
+    pub boosts: Option<Boosts>,
+    /// Gives the found rows new scores.
+    pub ranker: Option<Ranker>,
+    /// What a ranker makes of the scores of a group.
+    pub group_scorer: Combine,
+    /// Order by values instead of by score; a group stands where its first hit does.
+    pub order: Vec<OrderKey>,
+}
+
+/// Several searches of one snapshot whose hits become one list.
+#[derive(Debug)]
+pub struct HybridRequest {
+    /// The searches, each with as many query vectors as the others; at least one.
+    pub searches: Vec<VectorSearch>,
+    /// Apply to the hits of each search, before these meet.
+    pub boosts: Option<Boosts>,
+    /// Makes one list of several.
+    pub ranker: Ranker,
+    /// Limit and offset count groups of hits.
+    pub grouping: Option<Grouping>,
+    /// What orders groups.
+    pub group_scorer: Combine,
+    /// Hits, or groups, per query after `offset`.
+    pub limit: usize,
+    /// The best hits, or groups, to leave out per query.
+    pub offset: usize,
+    /// The fields whose values are returned, in this order.
+    pub output: Vec<FieldId>,
+    /// How the answer may be found.
+    pub options: QueryOptions,
+}
+
+/// One search of a [`HybridRequest`].
+#[derive(Debug)]
+pub struct VectorSearch {
+    /// The vector field that is searched.
+    pub field: FieldId,
+    /// The vectors to search for, of the field's type and dimension.
+    pub queries: QueryBatch,
+    /// How vectors are compared.
+    pub metric: MetricType,
+    /// Rows, or groups, per query vector.
+    pub limit: usize,
+    /// Only scores inside count; `None` when all do.
+    pub range: Option<ScoreRange>,
+    /// Only rows that match count; `None` when all do.
+    pub filter: Option<Filter>,
 }
 
 /// One found row.
@@ -58,10 +125,14 @@ pub struct SearchHit {
 /// The answer to a [`SearchRequest`].
 #[derive(Debug)]
 pub struct SearchResult {
-    /// The hits of each query vector, nearest first; equal scores by ascending row id.
+    /// The hits of each query vector, nearest first, equal scores by ascending row id, unless the
+    /// request asks for another order.
     pub hits: Vec<Vec<SearchHit>>,
     /// The values of all hits, query vector after query vector.
     pub columns: Vec<OutputColumn>,
+    /// The values by which all hits are grouped, one column per key; none without groups. The hits
+    /// of a group stand together.
+    pub groups: Vec<OutputColumn>,
     /// What the answer cost.
     pub cost: QueryCost,
 }

@@ -8,7 +8,7 @@ use object_store::path::Path;
 use pandion_connector_parquet::ParquetFile;
 use pandion_manifest::{DataFile, Manifest};
 use pandion_source::PinnedObject;
-use pandion_types::{CollectionId, CollectionSchema, FileId, Result};
+use pandion_types::{CollectionId, CollectionSchema, FileId, Result, RowId};
 
 use crate::segments::{IndexedField, SegmentKey};
 
@@ -133,6 +133,13 @@ impl Snapshot {
     /// The position in the manifest of the file with this id.
     pub(crate) fn position(&self, id: FileId) -> Option<usize> {
         self.manifest.files.binary_search_by_key(&id, |file| file.id).ok()
+    }
+
+    /// The row with this primary key, if the snapshot has it.
+    pub(crate) fn row(&self, key: i64) -> Option<RowId> {
+        let row = RowId::from_i64(key)?;
+        let file = self.manifest.files.get(self.position(row.file())?)?;
+        (u64::from(row.row_in_file()) < file.rows()).then_some(row)
     }
 
     fn object(&self, entry: &DataFile) -> Result<PinnedObject> {

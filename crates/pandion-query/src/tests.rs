@@ -36,7 +36,11 @@ use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
 use crate::plan::CodecTransport;
-use crate::{EngineOptions, QueryEngine, QueryOptions, QueryRequest, SearchRequest, Snapshot};
+use crate::{
+    EngineOptions, QueryEngine, QueryOptions, QueryRequest, Refinement, SearchRequest, Snapshot,
+};
+
+mod search;
 
 mod aggregates;
 mod ordering;
@@ -284,6 +288,7 @@ impl Lake {
             filter: self.filter(filter),
             output: vec![FieldId(100), FieldId(101), FieldId(106)],
             options: QueryOptions::default(),
+            refinement: Refinement::default(),
         };
         let coded = self.runtime.block_on(self.coded.search(&self.snapshot, request())).unwrap();
         let result = self.runtime.block_on(self.engine.search(&self.snapshot, request())).unwrap();

@@ -195,6 +195,13 @@ impl IndexService {
     }
 }
 
+impl Drop for IndexService {
+    /// Whoever opens the store next may need what this service would take for garbage.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 /// What of a collection decides which segments it needs.
 #[derive(PartialEq, Eq)]
 struct Watched {

@@ -8,15 +8,6 @@ use pandion_types::Error;
 /// A capability of the Milvus API that Pandion does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Feature {
-    /// Grouping of hits or rows: `group_by_field`, `group_by_fields`, `group_size`.
-    GroupBy,
-    /// Order by other fields: `order_by_fields`.
-    OrderBy,
-    /// Search iterators of the second version: `search_iter_v2`. A client that gets no token falls
-    /// back to the first version by itself.
-    SearchIteratorV2,
-    /// Re-ranking by a function: `function_score`.
-    FunctionScore,
     /// Chains of functions: `function_chains`.
     FunctionChains,
     /// Aggregation of hits: `search_aggregation`.
@@ -27,8 +18,6 @@ pub(crate) enum Feature {
     Namespace,
     /// Several searches in one request: `sub_reqs`.
     SubRequests,
-    /// Parts of points in time: `time_fields`.
-    TimeFields,
     /// Choice of a text analyzer: `analyzer_name`.
     Analyzer,
 }
@@ -38,16 +27,11 @@ impl Feature {
     #[must_use]
     pub(crate) fn refusal(self) -> Error {
         let (parameter, what) = match self {
-            Self::GroupBy => ("group_by_field", "grouping"),
-            Self::OrderBy => ("order_by_fields", "ordering by fields"),
-            Self::SearchIteratorV2 => ("search_iter_v2", "search iterators of version 2"),
-            Self::FunctionScore => ("function_score", "re-ranking by a function"),
             Self::FunctionChains => ("function_chains", "chains of functions"),
             Self::SearchAggregation => ("search_aggregation", "aggregation of hits"),
             Self::Highlighter => ("highlighter", "highlighting"),
             Self::Namespace => ("namespace", "namespaces"),
             Self::SubRequests => ("sub_reqs", "several searches in one request"),
-            Self::TimeFields => ("time_fields", "extraction of parts of a point in time"),
             Self::Analyzer => ("analyzer_name", "choice of a text analyzer"),
         };
         Error::unsupported(format!("{parameter} is not supported: Pandion does not serve {what}"))

@@ -6,6 +6,7 @@
 mod aliases;
 mod collections;
 mod databases;
+mod hybrid;
 mod indexes;
 mod loading;
 mod methods;
@@ -14,6 +15,7 @@ mod querying;
 mod reading;
 mod refreshing;
 mod reply;
+mod searching;
 mod system;
 mod writes;
 

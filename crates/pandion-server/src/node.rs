@@ -13,6 +13,7 @@ use pandion_types::{Error, Result, Subject};
 
 use crate::ServerOptions;
 use crate::clock;
+use crate::iterators::Iterators;
 use crate::metrics::Metrics;
 use crate::query_threads::QueryThreads;
 
@@ -28,6 +29,7 @@ pub(crate) struct Node {
     publish: PublishPolicy,
     metrics: Metrics,
     threads: QueryThreads,
+    iterators: Iterators,
     /// Held for as long as the node lives, so that no second server uses the directory.
     _lock: std::fs::File,
 }
@@ -85,6 +87,7 @@ impl Node {
             publish: options.publish,
             metrics: Metrics::default(),
             threads: QueryThreads::start()?,
+            iterators: Iterators::default(),
             _lock: lock,
         }))
     }
@@ -112,6 +115,11 @@ impl Node {
     /// The threads that searches and queries run on.
     pub(crate) fn threads(&self) -> &QueryThreads {
         &self.threads
+    }
+
+    /// The search iterators that are under way.
+    pub(crate) fn iterators(&self) -> &Iterators {
+        &self.iterators
     }
 
     pub(crate) fn publish_policy(&self) -> PublishPolicy {

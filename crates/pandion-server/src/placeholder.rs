@@ -1,11 +1,13 @@
 //! The query vectors of a search: from the wire to bytes that an index can read.
 //!
 //! Counts, types and widths are checked here, so that no later layer has to expect a malformed
-//! query. The components themselves are not looked at, normalised or converted.
+//! query. The components themselves are not looked at or normalised, and converted only from
+//! binary32 to the 16 bits of the field, as Milvus does.
 
 use bytes::Bytes;
+use half::{bf16, f16};
 use pandion_proto::common::{PlaceholderGroup, PlaceholderType, PlaceholderValue};
-use pandion_types::{DataType, Error, FieldSchema, Result, VectorType};
+use pandion_types::{DataType, Error, FieldSchema, Result, VectorElement, VectorType};
 use prost::Message as _;
 
 /// The most query vectors that one request may bring.
@@ -42,11 +44,11 @@ pub(crate) fn decode_query_vectors(
         Error::invalid_argument("the placeholder group of the search is malformed").caused_by(error)
     })?;
     let placeholder = only_placeholder(&group, nq)?;
-    check_type(field, placeholder)?;
+    let sent = check_type(field, vector_type.element, placeholder)?;
     let count = check_count(nq, placeholder.values.len())?;
 
-    let width = vector_type.bytes();
-    let mut data = Vec::with_capacity(count * width);
+    let width = VectorType { element: sent, ..vector_type }.bytes();
+    let mut data = Vec::with_capacity(count * vector_type.bytes());
     for value in &placeholder.values {
         if value.len() != width {
             return Err(Error::invalid_argument(format!(
@@ -54,9 +56,27 @@ pub(crate) fn decode_query_vectors(
                 value.len()
             )));
         }
-        data.extend_from_slice(value);
+        if sent == vector_type.element {
+            data.extend_from_slice(value);
+        } else {
+            narrow(value, vector_type.element, &mut data);
+        }
     }
     Ok(QueryVectors { vector_type, count, data })
+}
+
+/// Rounds binary32 components to the narrower type of the field.
+fn narrow(value: &[u8], element: VectorElement, data: &mut Vec<u8>) {
+    let (components, _) = value.as_chunks::<4>();
+    for component in components {
+        let component = f32::from_le_bytes(*component);
+        let bits = if element == VectorElement::BFloat16 {
+            bf16::from_f32(component).to_bits()
+        } else {
+            f16::from_f32(component).to_bits()
+        };
+        data.extend_from_slice(&bits.to_le_bytes());
+    }
 }
 
 /// Checks the number of query vectors, or of ids, of a search.
@@ -99,7 +119,12 @@ fn check_count(nq: i64, actual: usize) -> Result<usize> {
     )))
 }
 
-fn check_type(field: &FieldSchema, placeholder: &PlaceholderValue) -> Result<()> {
+/// The element of the vectors that were sent: that of the field, or binary32 for a narrower one.
+fn check_type(
+    field: &FieldSchema,
+    element: VectorElement,
+    placeholder: &PlaceholderValue,
+) -> Result<VectorElement> {
     let kind = PlaceholderType::try_from(placeholder.r#type).map_err(|error| {
         Error::invalid_argument(format!("placeholder type {} is not known", placeholder.r#type))
             .caused_by(error)
@@ -138,7 +163,11 @@ fn check_type(field: &FieldSchema, placeholder: &PlaceholderValue) -> Result<()>
         )));
     }
     if data_type == Some(field.data_type) {
-        return Ok(());
+        return Ok(element);
+    }
+    let narrower = matches!(element, VectorElement::Float16 | VectorElement::BFloat16);
+    if narrower && data_type == Some(DataType::FloatVector) {
+        return Ok(VectorElement::Float32);
     }
     let actual = data_type.map_or(kind.as_str_name(), DataType::name);
     Err(Error::invalid_argument(format!(
@@ -222,6 +251,21 @@ mod tests {
             );
             assert_eq!(message, expected);
         }
+    }
+
+    #[test]
+    fn floats_are_rounded_to_the_narrower_type_of_the_field() {
+        let group = group(PlaceholderType::FloatVector, &[&floats(&[1.0, -2.5])]);
+        let bits = |data_type| {
+            let vectors = decode_query_vectors(&field(data_type, 2), 1, &group).unwrap();
+            assert_eq!(vectors.data.len(), vectors.vector_type.bytes());
+            vectors.data
+        };
+        assert_eq!(bits(DataType::Float16Vector), [0x00, 0x3c, 0x00, 0xc1]);
+        assert_eq!(bits(DataType::BFloat16Vector), [0x80, 0x3f, 0x20, 0xc0]);
+        let (_, message) = refusal(&field(DataType::Float16Vector, 4), 1, &group);
+        assert!(message.contains("expected vector size(byte) 16, actual 8"), "{message}");
+        assert!(refusal(&field(DataType::Int8Vector, 2), 1, &group).1.contains("must be the same"));
     }
 
     #[test]

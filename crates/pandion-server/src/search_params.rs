@@ -8,12 +8,15 @@ use chrono_tz::Tz;
 use pandion_proto::milvus::SearchRequest;
 use pandion_proto::milvus::search_request::SearchInput as WireInput;
 use pandion_proto::schema::i_ds::IdField;
-use pandion_types::{CollectionSchema, Error, FieldSchema, MetricType, Result, Subject};
+use pandion_types::{CollectionId, CollectionSchema, Error, FieldSchema, MetricType, Result};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
+use crate::explain::EXPLAIN;
 use crate::feature::Feature;
 use crate::params::Params;
 use crate::placeholder::check_query_count;
+use crate::time_parts::{TimePart, decode_time_parts};
 
 /// The largest number of hits per query vector, of hits left out, and of both together.
 pub(crate) const SEARCH_WINDOW_MAX: i64 = 16_384;
@@ -41,6 +44,12 @@ pub(crate) struct SearchParams {
     pub(crate) timezone: Option<Tz>,
     /// Whether the search is one page of an iterator.
     pub(crate) iterator: Option<SearchIterator>,
+    /// The collection that an iterator began with.
+    pub(crate) collection_id: Option<i64>,
+    /// Whether the answer is to tell how it was found.
+    pub(crate) explain: bool,
+    /// The parts that are returned of points in time; none for whole ones.
+    pub(crate) time_parts: Vec<TimePart>,
 }
 
 /// How an iterator of a client pages.
@@ -50,12 +59,10 @@ pub(crate) enum SearchIterator {
     V1,
     /// The server keeps to a bound.
     V2 {
-        /// Hits per page.
-        batch_size: Option<i64>,
-        /// Score of the last hit of the page before.
+        /// The bound that the page before gave out.
         last_bound: Option<f32>,
-        /// Token that the first page gave out.
-        id: Option<String>,
+        /// The token that the first page gave out.
+        id: Option<Uuid>,
     },
 }
 
@@ -68,18 +75,49 @@ pub(crate) enum SearchInput {
     Ids(Vec<i64>),
 }
 
-/// Parses the parameters of a search or of one part of a hybrid search.
+/// Parses the parameters of a search.
 ///
 /// # Errors
 /// `InvalidArgument` that names the parameter.
 pub(crate) fn decode_search_params(params: Params<'_>) -> Result<SearchParams> {
-    let iterator = decode_iterator(params)?;
-    let (limit, offset) = decode_window(params, iterator.is_some())?;
+    let iterates = params.flag("iterator")?;
+    let (limit, offset) = decode_window(params, iterates)?;
+    let decoded = decode_rest(params, limit, offset)?;
+    let iterator = decode_iterator_v2(params, iterates, offset)
+        .map_err(|error| error.context("parse iterator v2 info failed"))?;
+    match iterator {
+        None if iterates => Ok(SearchParams { iterator: Some(SearchIterator::V1), ..decoded }),
+        None => Ok(decoded),
+        Some((iterator, limit)) => Ok(SearchParams { iterator: Some(iterator), limit, ..decoded }),
+    }
+}
+
+/// Parses the parameters of one part of a hybrid search; `limit` holds where it has none of its
+/// own. The offset of a hybrid search is that of the whole.
+///
+/// # Errors
+/// `InvalidArgument` that names the parameter.
+pub(crate) fn decode_part_params(params: Params<'_>, limit: usize) -> Result<SearchParams> {
+    if params.flag("iterator")? || params.flag("search_iter_v2")? {
+        return Err(Error::invalid_argument("search iterator is not supported in hybrid search"));
+    }
+    let limit = match params.integer("topk")? {
+        Some(limit) => check_window("topk", limit, 1)?,
+        None => limit,
+    };
+    decode_rest(params, limit, 0)
+}
+
+/// What plain and hybrid searches have in common.
+fn decode_rest(params: Params<'_>, limit: usize, offset: usize) -> Result<SearchParams> {
     let index_params = decode_index_params(params)?;
     let bound = |key: &str| decode_bound(params, &index_params, key);
     let (radius, range_filter) = (bound("radius")?, bound("range_filter")?);
     if range_filter.is_some() && radius.is_none() {
-        return Err(Error::invalid_argument("range_filter must be given together with radius"));
+        return Err(Error::invalid_argument(
+            "range_filter requires radius to be set; range_filter alone is not a valid range search \
+             parameter",
+        ));
     }
     Ok(SearchParams {
         limit,
@@ -91,7 +129,10 @@ pub(crate) fn decode_search_params(params: Params<'_>) -> Result<SearchParams> {
         range_filter,
         index_params,
         timezone: params.timezone()?,
-        iterator,
+        iterator: None,
+        collection_id: params.integer("collection_id")?,
+        explain: params.flag(EXPLAIN)?,
+        time_parts: decode_time_fields(params)?,
     })
 }
 
@@ -99,8 +140,8 @@ impl SearchParams {
     /// The field that is searched: the one that the client names, or the only vector field.
     ///
     /// # Errors
-    /// `InvalidArgument` when several fields qualify or the named one holds no vectors; `NotFound`
-    /// about [`Subject::Field`] when there is none of that name.
+    /// `InvalidArgument` when several fields qualify, there is none of that name, or it holds no
+    /// vectors.
     pub(crate) fn field<'a>(&self, schema: &'a CollectionSchema) -> Result<&'a FieldSchema> {
         let Some(name) = &self.anns_field else {
             let mut fields = schema.vector_fields();
@@ -113,10 +154,10 @@ impl SearchParams {
             };
         };
         let field = schema.field(name).map_err(|error| {
-            Error::not_found(
-                Subject::Field,
-                format!("failed to get field schema by name: fieldName({name}) not found"),
-            )
+            Error::invalid_argument(format!(
+                "failed to create query plan: failed to get field schema by name: \
+                 fieldName({name}) not found: invalid parameter"
+            ))
             .caused_by(error)
         })?;
         if field.data_type.is_dense_vector() {
@@ -162,41 +203,48 @@ impl SearchParams {
         )))
     }
 
-    /// Rounds a score as the client asked.
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "a score is a float; so is its rounding")]
-    pub(crate) fn round(&self, score: f32) -> f32 {
-        match self.round_decimal {
-            Some(decimals) => {
-                let scale = 10_f64.powi(i32::from(decimals));
-                ((f64::from(score) * scale).round() / scale) as f32
-            }
-            None => score,
+    /// Checks that an iterator still goes over the collection that it began with.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the name has come to mean another one.
+    pub(crate) fn check_collection(&self, id: CollectionId) -> Result<()> {
+        match self.collection_id {
+            Some(asked) if asked > 0 && asked != id.0 => Err(Error::invalid_argument(format!(
+                "collection id:{asked} in the request is not consistent to that in the search \
+                 context,alias or database may have been changed: {id}"
+            ))),
+            _ => Ok(()),
         }
     }
 }
 
+/// Rounds a score to so many decimals; `None` for all there are.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "a score is a float; so is its rounding")]
+pub(crate) fn round(score: f32, decimals: Option<u8>) -> f32 {
+    match decimals {
+        Some(decimals) => {
+            let scale = 10_f64.powi(i32::from(decimals));
+            ((f64::from(score) * scale).round() / scale) as f32
+        }
+        None => score,
+    }
+}
+
 /// What a search request asks for that Pandion does not serve, in a fixed order.
-///
-/// # Errors
-/// `InvalidArgument` when a switch is neither true nor false.
-pub(crate) fn requested_features(request: &SearchRequest) -> Result<Vec<Feature>> {
+#[must_use]
+pub(crate) fn requested_features(request: &SearchRequest) -> Vec<Feature> {
     let params = Params(&request.search_params);
     let given = |keys: &[&str]| keys.iter().any(|key| params.text(key).is_some());
     let asked = [
-        (Feature::GroupBy, given(&["group_by_field", "group_by_fields"])),
-        (Feature::OrderBy, given(&["order_by_fields"])),
-        (Feature::SearchIteratorV2, params.flag("search_iter_v2")?),
-        (Feature::FunctionScore, request.function_score.is_some()),
         (Feature::FunctionChains, !request.function_chains.is_empty()),
         (Feature::SearchAggregation, request.search_aggregation.is_some()),
         (Feature::Highlighter, request.highlighter.is_some()),
         (Feature::Namespace, request.namespace.is_some()),
         (Feature::SubRequests, !request.sub_reqs.is_empty()),
-        (Feature::TimeFields, given(&["time_fields"])),
         (Feature::Analyzer, given(&["analyzer_name"])),
     ];
-    Ok(asked.into_iter().filter(|(_, asked)| *asked).map(|(feature, _)| feature).collect())
+    asked.into_iter().filter(|(_, asked)| *asked).map(|(feature, _)| feature).collect()
 }
 
 /// What a search request searches for.
@@ -226,9 +274,8 @@ pub(crate) fn decode_search_input(request: &SearchRequest) -> Result<SearchInput
 }
 
 fn decode_window(params: Params<'_>, iterates: bool) -> Result<(usize, usize)> {
-    let limit = params
-        .integer("topk")?
-        .ok_or_else(|| Error::invalid_argument("topk not found in search_params"))?;
+    let limit =
+        params.integer("topk")?.ok_or_else(|| Error::invalid_argument("topk is required"))?;
     // An iterator may ask for pages larger than a search may be; it gets the largest there is.
     let limit = if iterates { limit.min(SEARCH_WINDOW_MAX) } else { limit };
     let limit_rows = check_window("topk", limit, 1)?;
@@ -250,7 +297,19 @@ fn check_window(what: &str, number: i64, min: i64) -> Result<usize> {
     )
 }
 
-fn decode_round_decimal(params: Params<'_>) -> Result<Option<u8>> {
+/// Parses `time_fields`.
+///
+/// # Errors
+/// `InvalidArgument` that names what is no part of a point in time.
+pub(crate) fn decode_time_fields(params: Params<'_>) -> Result<Vec<TimePart>> {
+    Ok(params.text("time_fields").map(decode_time_parts).transpose()?.unwrap_or_default())
+}
+
+/// Parses `round_decimal`.
+///
+/// # Errors
+/// `InvalidArgument` for anything but -1 and 0 to 6.
+pub(crate) fn decode_round_decimal(params: Params<'_>) -> Result<Option<u8>> {
     let Some(text) = params.text("round_decimal") else { return Ok(None) };
     match text.parse::<i64>().map(u8::try_from) {
         Ok(Ok(decimals)) if decimals <= 6 => Ok(Some(decimals)),
@@ -302,24 +361,46 @@ fn decode_bound(
         .ok_or_else(|| Error::invalid_argument(format!("{key} [{shown}] is not a number")))
 }
 
-fn decode_iterator(params: Params<'_>) -> Result<Option<SearchIterator>> {
-    if params.flag("search_iter_v2")? {
-        let last_bound = params
-            .text("search_iter_last_bound")
-            .map(|text| {
-                text.parse().map_err(|error| {
-                    Error::invalid_argument(format!("search_iter_last_bound [{text}] is invalid"))
-                        .caused_by(error)
-                })
-            })
-            .transpose()?;
-        return Ok(Some(SearchIterator::V2 {
-            batch_size: params.integer("search_iter_batch_size")?,
-            last_bound,
-            id: params.text("search_iter_id").map(str::to_owned),
-        }));
+/// The iterator, if it is one of the second version, and its hits per page.
+fn decode_iterator_v2(
+    params: Params<'_>,
+    iterates: bool,
+    offset: usize,
+) -> Result<Option<(SearchIterator, usize)>> {
+    if !params.flag("search_iter_v2")? {
+        return Ok(None);
     }
-    Ok(params.flag("iterator")?.then_some(SearchIterator::V1))
+    if !iterates {
+        return Err(Error::invalid_argument(
+            "both iterator and search_iter_v2 must be set in the SDK",
+        ));
+    }
+    if offset > 0 {
+        return Err(Error::invalid_argument(
+            "Setting an offset is not permitted when using a search iterator v2",
+        ));
+    }
+    let id = params
+        .text("search_iter_id")
+        .map(Uuid::parse_str)
+        .transpose()
+        .map_err(|error| Error::invalid_argument("invalid token format").caused_by(error))?;
+    let batch_size = params
+        .integer("search_iter_batch_size")
+        .map_err(|error| error.context("batch size is invalid"))?
+        .ok_or_else(|| Error::invalid_argument("batch size is required"))?;
+    let limit = check_window("search_iter_batch_size", batch_size, 1)
+        .map_err(|error| error.context("batch size is invalid"))?;
+    let last_bound = params
+        .text("search_iter_last_bound")
+        .map(|text| {
+            let bound = text.parse().ok().filter(|bound: &f32| !bound.is_nan());
+            bound.ok_or_else(|| {
+                Error::invalid_argument(format!("failed to parse input last bound, {text}"))
+            })
+        })
+        .transpose()?;
+    Ok(Some((SearchIterator::V2 { last_bound, id }, limit)))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ fn hits_and_counters_do_not_depend_on_the_number_of_threads() {
     for metric in [MetricType::L2, MetricType::Ip, MetricType::Cosine] {
         for (queries, k) in [(1, 10), (9, 700), (33, 3)] {
             let queries = prepared(queries, metric);
-            let request = SearchRequest { queries: &queries, k, range: None, cancelled: None };
+            let request = SearchRequest { queries: &queries, k, range: None, after: &[], cancelled: None };
             let alone = search(1, &parts, &request);
             assert_eq!(alone.counters.live_rows, 9001 + 6667);
             assert_eq!(alone.counters.distances, (9001 + 6667) * queries.len() as u64);
@@ -65,7 +65,7 @@ fn the_answer_is_that_of_one_pass_over_each_part() {
     ];
     let queries = prepared(6, MetricType::L2);
     let range = Some(ScoreRange { radius: 25.0, range_filter: Some(12.0) });
-    let request = SearchRequest { queries: &queries, k: 50, range, cancelled: None };
+    let request = SearchRequest { queries: &queries, k: 50, range, after: &[], cancelled: None };
     let mut collectors = vec![TopK::new(MetricType::L2, 50, range); 6];
     for part in &parts {
         search_exact(part, 0..part.block.rows(), &queries, &mut collectors).unwrap();
@@ -76,9 +76,23 @@ fn the_answer_is_that_of_one_pass_over_each_part() {
 }
 
 #[test]
+fn a_search_goes_on_after_the_last_hit_of_each_query() {
+    let block = block(7, 900);
+    let parts = [SearchPart { block: &block, base: 0, allowed: None }];
+    let queries = prepared(3, MetricType::L2);
+    let whole = SearchRequest { queries: &queries, k: 60, range: None, after: &[], cancelled: None };
+    let whole_hits = search(3, &parts, &whole).hits;
+    let after = [Some(whole_hits[0][19]), None, Some(whole_hits[2][59])];
+    let rest = search(3, &parts, &SearchRequest { k: 40, after: &after, ..whole }).hits;
+    assert_eq!(rest[0], whole_hits[0][20..]);
+    assert_eq!(rest[1], whole_hits[1][..40]);
+    assert!(rest[2].iter().all(|hit| !whole_hits[2].contains(hit)));
+}
+
+#[test]
 fn nothing_to_search_is_an_empty_answer_for_each_query() {
     let queries = prepared(3, MetricType::Ip);
-    let request = SearchRequest { queries: &queries, k: 5, range: None, cancelled: None };
+    let request = SearchRequest { queries: &queries, k: 5, range: None, after: &[], cancelled: None };
     let outcome = search(2, &[], &request);
     assert_eq!((outcome.hits, outcome.counters), (vec![Vec::new(); 3], SearchCounters::default()));
     let none = prepared(0, MetricType::Ip);
@@ -95,7 +109,7 @@ fn a_cancelled_search_says_so() {
     let queries = prepared(1, MetricType::L2);
     let cancelled = AtomicBool::new(true);
     let request =
-        SearchRequest { queries: &queries, k: 1, range: None, cancelled: Some(&cancelled) };
+        SearchRequest { queries: &queries, k: 1, range: None, after: &[], cancelled: Some(&cancelled) };
     let error = search_parallel(&parts, &request).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }

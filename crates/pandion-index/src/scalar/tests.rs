@@ -213,6 +213,18 @@ fn what_a_column_can_decide_is_answered() {
 }
 
 #[test]
+fn an_index_tied_to_a_field_is_silent_on_others() {
+    let spec = spec_of(DataType::Int64);
+    let rows = [Row::Int(1), Row::Int(2)];
+    let term = compare(&spec.values, CompareOp::Equal, Value::Int(1));
+    let own = on_field(FieldId(101), open(&spec, &rows));
+    let other = on_field(FieldId(102), open(&spec, &rows));
+    assert!(check(own.as_ref(), &rows, &term));
+    assert!(!check(other.as_ref(), &rows, &term));
+    assert_eq!((other.spec(), other.rows()), (&spec, 2));
+}
+
+#[test]
 fn json_values_of_other_kinds_are_undecided() {
     let values = IndexedValues::Json { path: path(), cast: JsonCast::Double };
     let spec = ScalarIndexSpec { kind: ScalarIndexKind::Inverted, values: values.clone() };

@@ -32,7 +32,7 @@ use crate::aggregate::udaf;
 use crate::counters::Counters;
 use crate::engine::QueryEngine;
 use crate::filter::FilterPlan;
-use crate::request::{AggregateFunction, QueryOptions};
+use crate::request::{AggregateFunction, QueryOptions, SearchHit};
 use crate::scan::Scan;
 use crate::snapshot::Snapshot;
 
@@ -316,7 +316,7 @@ fn filter_message(node: &FilterBitmapExec) -> FilterMessage {
 }
 
 fn target_message(node: &VectorTopKExec) -> TopKMessage {
-    let Target { field, queries, metric, k, range } = node.target();
+    let Target { field, queries, metric, k, range, after } = node.target();
     let vectors = (0..queries.len()).filter_map(|at| queries.vector(at).map(<[u8]>::to_vec));
     TopKMessage {
         version: Some(Version::of(node.snapshot())),
@@ -326,6 +326,7 @@ fn target_message(node: &VectorTopKExec) -> TopKMessage {
         k: *k as u64,
         radius: range.map(|range| range.radius),
         range_filter: range.and_then(|range| range.range_filter),
+        after: after.iter().map(|hit| HitMessage::of(hit.as_ref())).collect(),
     }
 }
 
@@ -333,11 +334,13 @@ fn target(message: TopKMessage, snapshot: &Snapshot) -> Result<Target> {
     let field = field(snapshot, message.field)?;
     let vector_type = field.vector_type().ok_or_else(|| corrupt("vector field"))?;
     let range_filter = message.range_filter;
+    let after = message.after.into_iter().map(HitMessage::hit).collect::<Result<_>>()?;
     Ok(Target {
         queries: Arc::new(QueryBatch::new(vector_type, &message.queries)?),
         metric: metric(&message.metric)?,
         k: size(message.k)?,
         range: message.radius.map(|radius| ScoreRange { radius, range_filter }),
+        after,
         field,
     })
 }
@@ -439,6 +442,29 @@ struct TopKMessage {
     radius: Option<f32>,
     #[prost(float, optional, tag = "7")]
     range_filter: Option<f32>,
+    #[prost(message, repeated, tag = "8")]
+    after: Vec<HitMessage>,
+}
+
+/// A hit; none without a row.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct HitMessage {
+    #[prost(int64, optional, tag = "1")]
+    row: Option<i64>,
+    #[prost(float, tag = "2")]
+    score: f32,
+}
+
+impl HitMessage {
+    fn of(hit: Option<&SearchHit>) -> Self {
+        Self { row: hit.map(|hit| hit.row.get()), score: hit.map_or(0.0, |hit| hit.score) }
+    }
+
+    fn hit(self) -> Result<Option<SearchHit>> {
+        let Some(row) = self.row else { return Ok(None) };
+        let row = RowId::from_i64(row).ok_or_else(|| corrupt("row id"))?;
+        Ok(Some(SearchHit { row, score: self.score }))
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -35,6 +35,9 @@ pub(crate) struct Target {
     pub(crate) k: usize,
     /// Only scores inside count.
     pub(crate) range: Option<ScoreRange>,
+    /// For each query the hit that its rows have to come after in the order of the answer, or
+    /// `None`. Missing entries count as `None`.
+    pub(crate) after: Vec<Option<SearchHit>>,
 }
 
 /// The `k` nearest of the matching rows of each partition, to each query vector.

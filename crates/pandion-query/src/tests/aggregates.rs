@@ -1,3 +1,5 @@
+//! Aggregates over a lake, and the limits of answers.
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type};
 use pandion_types::ErrorKind;

@@ -1,3 +1,5 @@
+//! Queries in the order of fields, beside sorting every row.
+
 use arrow::array::Array;
 
 use super::*;

@@ -10,8 +10,8 @@ use pandion_types::{Error, ErrorKind, Result, Subject};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Door, aliases, collections, databases, indexes, loading, partitions, querying, reading,
-    refreshing, reply::Reply, system, writes,
+    Door, aliases, collections, databases, hybrid, indexes, loading, partitions, querying,
+    refreshing, reply::Reply, searching, system, writes,
 };
 
 type Answer<'a, T> =
@@ -100,7 +100,8 @@ macro_rules! unbuilt {
 #[tonic::async_trait]
 impl MilvusService for Door {
     computed! {
-        reading::search(milvus::SearchRequest) -> milvus::SearchResults;
+        searching::search(milvus::SearchRequest) -> milvus::SearchResults;
+        hybrid::hybrid_search(milvus::HybridSearchRequest) -> milvus::SearchResults;
         querying::query(milvus::QueryRequest) -> milvus::QueryResults;
     }
 
@@ -174,7 +175,6 @@ impl MilvusService for Door {
         drop_namespace(milvus::DropNamespaceRequest) -> milvus::DropNamespaceResponse, "DropNamespace";
         has_namespace(milvus::HasNamespaceRequest) -> milvus::HasNamespaceResponse, "HasNamespace";
         get_namespace_stats(milvus::GetNamespaceStatsRequest) -> milvus::GetNamespaceStatsResponse, "GetNamespaceStats";
-        hybrid_search(milvus::HybridSearchRequest) -> milvus::SearchResults, "HybridSearch";
         calc_distance(milvus::CalcDistanceRequest) -> milvus::CalcDistanceResults, "CalcDistance";
         flush_all(milvus::FlushAllRequest) -> milvus::FlushAllResponse, "FlushAll";
         add_collection_field(milvus::AddCollectionFieldRequest) -> common::Status, "AddCollectionField";

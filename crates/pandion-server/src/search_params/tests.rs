@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use pandion_proto::common::KeyValuePair;
-use pandion_proto::schema::{FunctionScore, IDs, LongArray, StringArray};
+use pandion_proto::schema::{IDs, LongArray, StringArray};
 use pandion_types::{DataType, ErrorKind, FieldId};
 
 use super::*;
@@ -96,12 +96,12 @@ fn bounds_may_be_texts_and_null() {
         refusal(&[("topk", "1"), ("params", r#"{"radius":"wide"}"#)]).contains("radius [wide]")
     );
     assert!(refusal(&[("topk", "1"), ("radius", "nan")]).contains("radius [nan]"));
-    assert!(refusal(&[("topk", "1"), ("range_filter", "1")]).contains("together with radius"));
+    assert!(refusal(&[("topk", "1"), ("range_filter", "1")]).contains("requires radius to be set"));
 }
 
 #[test]
 fn windows_have_limits() {
-    assert_eq!(refusal(&[]), "topk not found in search_params");
+    assert_eq!(refusal(&[]), "topk is required");
     assert_eq!(refusal(&[("topk", "ten")]), "topk [ten] is invalid");
     for topk in ["0", "-1", "16385"] {
         let expected =
@@ -121,9 +121,8 @@ fn decimals_have_limits() {
         let text = refusal(&[("topk", "1"), ("round_decimal", bad)]);
         assert!(text.starts_with(&format!("round_decimal [{bad}] is invalid")), "{text}");
     }
-    let params = SearchParams { round_decimal: Some(2), ..SearchParams::default() };
-    assert!((params.round(1.236_7) - 1.24).abs() < 1e-6);
-    assert!((SearchParams::default().round(1.236_7) - 1.236_7).abs() < 1e-9);
+    assert!((round(1.236_7, Some(2)) - 1.24).abs() < 1e-6);
+    assert!((round(1.236_7, None) - 1.236_7).abs() < 1e-9);
 }
 
 #[test]
@@ -136,21 +135,81 @@ fn params_must_be_a_json_object() {
 fn iterators_are_recognised() {
     let params = decode(&[("topk", "99999"), ("iterator", "True")]).unwrap();
     assert_eq!((params.iterator, params.limit), (Some(SearchIterator::V1), 16_384));
+    let token = Uuid::new_v4();
     let params = decode(&[
-        ("topk", "10"),
+        ("topk", "99999"),
         ("iterator", "True"),
         ("search_iter_v2", "True"),
-        ("search_iter_batch_size", "10"),
+        ("search_iter_batch_size", "20"),
         ("search_iter_last_bound", "0.25"),
-        ("search_iter_id", "abc"),
+        ("search_iter_id", &token.to_string()),
     ])
     .unwrap();
-    let expected = SearchIterator::V2 {
-        batch_size: Some(10),
-        last_bound: Some(0.25),
-        id: Some("abc".to_owned()),
+    let expected = SearchIterator::V2 { last_bound: Some(0.25), id: Some(token) };
+    assert_eq!((params.iterator, params.limit), (Some(expected), 20));
+}
+
+#[test]
+fn iterators_are_refused_with_milvus_texts() {
+    let with = |extra: &[(&str, &str)]| {
+        let base = [
+            ("topk", "10"),
+            ("iterator", "True"),
+            ("search_iter_v2", "True"),
+            ("search_iter_batch_size", "10"),
+        ];
+        // The first value of a key counts.
+        refusal(&[extra, base.as_slice()].concat())
     };
-    assert_eq!(params.iterator, Some(expected));
+    let prefix = "parse iterator v2 info failed: ";
+    for (extra, text) in [
+        (("iterator", "False"), "both iterator and search_iter_v2 must be set in the SDK"),
+        (("offset", "1"), "Setting an offset is not permitted when using a search iterator v2"),
+        (("search_iter_id", "abc"), "invalid token format"),
+        (("search_iter_batch_size", ""), "batch size is required"),
+        (("search_iter_batch_size", "x"), "batch size is invalid"),
+        (("search_iter_batch_size", "16385"), "batch size is invalid"),
+        (("search_iter_last_bound", "far"), "failed to parse input last bound"),
+    ] {
+        let found = with(&[extra]);
+        assert!(found.starts_with(prefix) && found.contains(text), "{extra:?}: {found}");
+    }
+}
+
+#[test]
+fn parts_of_a_hybrid_search_take_its_limit_and_no_offset() {
+    let part = |list: &[(&str, &str)]| decode_part_params(Params(&pairs(list)), 7);
+    let found = part(&[("offset", "5"), ("anns_field", "v")]).unwrap();
+    assert_eq!((found.limit, found.offset), (7, 0));
+    assert_eq!(part(&[("topk", "3")]).unwrap().limit, 3);
+    assert!(part(&[("topk", "0")]).is_err());
+    let error = part(&[("iterator", "True")]).unwrap_err();
+    assert!(error.message().contains("not supported in hybrid search"), "{error}");
+}
+
+#[test]
+fn an_iterator_stays_with_its_collection() {
+    let params = decode(&[("topk", "1"), ("collection_id", "7")]).unwrap();
+    params.check_collection(CollectionId(7)).unwrap();
+    let error = params.check_collection(CollectionId(8)).unwrap_err();
+    assert!(
+        error.message().contains("collection id:7 in the request is not consistent"),
+        "{error}"
+    );
+    SearchParams::default().check_collection(CollectionId(8)).unwrap();
+}
+
+#[test]
+fn parts_of_points_in_time_are_named() {
+    let params = decode(&[("topk", "1"), ("time_fields", "year, day")]).unwrap();
+    assert_eq!(params.time_parts, [TimePart::Year, TimePart::Day]);
+    assert!(refusal(&[("topk", "1"), ("time_fields", "century")]).contains("century"));
+}
+
+#[test]
+fn explain_is_a_switch() {
+    assert!(decode(&[("topk", "1"), ("explain", "true")]).unwrap().explain);
+    assert!(!decode(&[("topk", "1")]).unwrap().explain);
 }
 
 #[test]
@@ -168,7 +227,7 @@ fn field_is_named_or_the_only_one() {
         "multiple anns_fields exist, please specify a anns_field in search_params"
     );
     let error = named("x").field(&one).unwrap_err();
-    assert_eq!((error.kind(), error.subject()), (ErrorKind::NotFound, Subject::Field));
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.message().contains("fieldName(x) not found"), "{error}");
     assert_eq!(named("n").field(&one).unwrap_err().kind(), ErrorKind::InvalidArgument);
 }
@@ -202,24 +261,17 @@ fn range_must_leave_room() {
 #[test]
 fn features_are_listed_by_name() {
     let plain = SearchRequest { search_params: pairs(&[("topk", "1")]), ..Default::default() };
-    assert_eq!(requested_features(&plain).unwrap(), []);
+    assert_eq!(requested_features(&plain), []);
     let request = SearchRequest {
-        search_params: pairs(&[
-            ("group_by_field", "category"),
-            ("order_by_fields", "price:asc"),
-            ("search_iter_v2", "True"),
-        ]),
-        function_score: Some(FunctionScore::default()),
+        search_params: pairs(&[("analyzer_name", "en")]),
+        namespace: Some("n".to_owned()),
         ..Default::default()
     };
-    let features = requested_features(&request).unwrap();
-    assert_eq!(
-        features,
-        [Feature::GroupBy, Feature::OrderBy, Feature::SearchIteratorV2, Feature::FunctionScore]
-    );
-    let refusal = features[0].refusal();
+    let features = requested_features(&request);
+    assert_eq!(features, [Feature::Namespace, Feature::Analyzer]);
+    let refusal = features[1].refusal();
     assert_eq!(refusal.kind(), ErrorKind::Unsupported);
-    assert!(refusal.message().starts_with("group_by_field is not supported"), "{refusal}");
+    assert!(refusal.message().starts_with("analyzer_name is not supported"), "{refusal}");
 }
 
 #[test]
