@@ -20,7 +20,9 @@ use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
-use pandion_index::scalar::{SCALAR_INDEX_FORMAT, ScalarIndex, ScalarIndexSpec, open_scalar_index};
+use pandion_index::scalar::{
+    SCALAR_INDEX_FORMAT, ScalarIndex, ScalarIndexSpec, on_field, open_scalar_index,
+};
 use pandion_manifest::DataFile;
 use pandion_types::{Error, ErrorKind, FieldId, FieldSchema, FileIdentity, Result};
 use tokio::sync::watch;
@@ -327,7 +329,7 @@ impl ScalarSegments {
 
 impl QueryEngine {
     /// The scalar indexes over the file at position `file` of the manifest that are on one of
-    /// `fields` and can be used. Reads Pandion's own store at most, never the lake.
+    /// `fields` and can be used; each answers terms on its field only. Reads Pandion's own store at most, never the lake.
     pub(crate) async fn indexes(
         &self,
         snapshot: &Snapshot,
@@ -339,9 +341,10 @@ impl QueryEngine {
         let wanted = (0..)
             .zip(snapshot.scalar_indexes())
             .filter(|(_, indexed)| fields.iter().any(|field| field.id == indexed.field));
-        let opened = wanted.map(|(index, _)| async move {
-            let key = snapshot.segment_key(index, file)?;
-            segments.open(&key, entry.rows()).await
+        let opened = wanted.map(|(at, indexed)| async move {
+            let key = snapshot.segment_key(at, file)?;
+            let index = segments.open(&key, entry.rows()).await?;
+            Some(on_field(indexed.field, index))
         });
         join_all(opened).await.into_iter().flatten().collect()
     }

@@ -56,6 +56,8 @@ fn schema() -> CollectionSchema {
         (107, "at", DataType::Timestamptz),
         (108, "tags", DataType::Array),
         (109, "doc", DataType::Json),
+        // Of the type of another field, and without an index.
+        (110, "other", DataType::VarChar),
     ];
     let fields = fields.map(|(id, name, data_type)| field(id, name, data_type));
     CollectionSchema { fields: fields.into(), ..CollectionSchema::default() }
@@ -103,6 +105,10 @@ fn batch() -> RecordBatch {
             Arc::new(
                 rows().map(|row| some(row, 5, format!("w{}", row % 30))).collect::<StringArray>(),
             ),
+        ),
+        (
+            "OTHER",
+            Arc::new(rows().map(|row| Some(format!("w{}", row % 7))).collect::<StringArray>()),
         ),
         ("AT", Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))),
         ("TAGS", Arc::new(tags.finish())),
@@ -162,7 +168,7 @@ fn json(cast: JsonCast, key: &str) -> ScalarIndexSpec {
 /// An index on every field, and on two paths of the JSON field.
 fn wanted(schema: &CollectionSchema) -> Vec<(FieldSchema, ScalarIndexSpec)> {
     let mut wanted = Vec::new();
-    for field in schema.mapped_fields().cloned() {
+    for field in schema.mapped_fields().filter(|field| field.name != "other").cloned() {
         let values = match (field.data_type, field.element_type) {
             (DataType::Json, _) => {
                 wanted.push((field.clone(), json(JsonCast::Double, "n")));
@@ -381,22 +387,25 @@ async fn indexes_of_every_type_answer_as_a_scan_does() {
         "doc[\"n\"] > 20",
         "doc[\"n\"] == 30.5",
         "json_contains(doc[\"t\"], \"x2\")",
+        "other == \"w5\"",
+        "__virtual_pk__ > 4294967350",
+        "text == \"w4\" and other == \"w4\"",
+        "not (text == \"w4\" or other == \"w4\")",
+        "text != other",
     ] {
         let filter = pandion_filter::parse(text, &schema, &Templates::new()).unwrap();
         let term = filter.predicate.clone();
-        let scan = QueryOptions { scalar_indexes: false, ..QueryOptions::default() };
-        let request =
-            QueryRequest { filter: Some(filter), options: scan, ..QueryRequest::default() };
-        let expected: Vec<usize> = engine
-            .query(&snapshot, request)
-            .await
-            .unwrap()
-            .rows
-            .iter()
-            .map(|row| row.row_in_file() as usize)
-            .collect();
+        let rows = async |scalar_indexes| {
+            let options =
+                QueryOptions { scalar_indexes, filter_caches: false, ..QueryOptions::default() };
+            let filter = Some(filter.clone());
+            let request = QueryRequest { filter, options, ..QueryRequest::default() };
+            let found = engine.query(&snapshot, request).await.unwrap().rows;
+            found.iter().map(|row| row.row_in_file() as usize).collect::<Vec<_>>()
+        };
+        let expected = rows(false).await;
+        assert_eq!(rows(true).await, expected, "{text}");
         for (at, index) in opened.iter().enumerate() {
-            assert_eq!(index.rows(), ROWS);
             if let Some(Lookup::Exact { matches, .. }) = index.lookup(&term).unwrap() {
                 assert_eq!(matches.iter().collect::<Vec<_>>(), expected, "{text}");
                 answered.insert(at);
