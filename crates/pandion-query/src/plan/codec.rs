@@ -31,6 +31,10 @@ use messages::{
 };
 
 use super::filter_exec::FilterBitmapExec;
+use super::messages::{
+    ColumnsMessage, FilterMessage, HitMessage, IdsMessage, MergeMessage, Node, NodeMessage,
+    PartitionMessage, RowsMessage, TakeMessage, TopKMessage, Version,
+};
 use super::rows_exec::{MatchingRowsExec, RowIdsExec};
 use super::take_exec::RowTakeExec;
 use super::topk_exec::{Target, TopKMergeExec, VectorTopKExec};
