@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use pandion_filter::{Templates, parse};
 use pandion_index::QueryBatch;
 use pandion_proto::schema::{DataType, SearchResultData, i_ds};
-use pandion_query::{QueryOptions, SearchRequest, SearchResult};
+use pandion_query::{QueryOptions, Refinement, SearchRequest, SearchResult};
 use pandion_testkit::lake::{ID, Lake, Layout, NUM, VEC, VectorsSpec};
 use pandion_types::{FieldId, MetricType, VectorElement, VectorType};
 use serde_json::json;
@@ -131,6 +131,7 @@ fn direct_request(
         filter: Some(parse(filter, schema, &Templates::new())?),
         output: output.iter().map(|name| id(name)).collect::<Result<_>>()?,
         options: QueryOptions::default(),
+        refinement: Refinement::default(),
     })
 }
 

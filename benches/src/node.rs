@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 
+/// Bytes of scalar indexes that a server keeps in memory when nobody sets another budget.
+const SCALAR_INDEX_BYTES: usize = 1 << 30;
+
 /// A server with one collection, its data directory and a client on loopback.
 #[derive(Debug)]
 pub(crate) struct LocalNode {
@@ -44,6 +47,7 @@ impl LocalNode {
             local_roots: vec![lake.to_owned()],
             allow_endpoints: Vec::new(),
             publish: PublishPolicy::Immediate,
+            scalar_index_bytes: SCALAR_INDEX_BYTES,
             vector_cache_bytes: budgets.vector_cache_bytes,
             column_cache_bytes: budgets.column_cache_bytes,
             matches_cache_bytes: budgets.matches_cache_bytes,

@@ -9,7 +9,7 @@ import pytest
 import helpers
 import products
 from helpers import CALL_TIMEOUT_S
-from products import ALL, FIRST
+from products import ALL, FIRST, both, either
 
 NUMBERS = ["id", "small", "medium", "number"]
 FRACTIONS = ["price", "ratio"]
@@ -236,6 +236,28 @@ def test_several_indexes_together(client, own):
                     ]
                     text = f"{prefix}(({first}) {word} ({second}))"
                     assert helpers.ids_of(client, own, text) == expected, text
+
+
+def test_an_index_answers_for_its_own_field_only(client, own):
+    """Beside each field with an index stands another of the same type without one."""
+    add(client, own, [("kind", "BITMAP", {}), ("small", "STL_SORT", {}), ("price", "INVERTED", {}),
+                      ("info", "INVERTED", PATHS["color"])])  # fmt: skip
+    for expression, condition in [
+        (
+            'kind in ["car", "book"] and name == "red apple 0"',
+            both(lambda v: v.kind in ("car", "book"), lambda v: v.name == "red apple 0"),
+        ),
+        ("small > 0 and id > 300", both(lambda v: v.small > 0, lambda v: v.id > 300)),
+        ("small > 90 or medium > 2900", either(lambda v: v.small > 90, lambda v: v.medium > 2900)),
+        ("price < 5 and ratio > 0", both(lambda v: v.price < 5, lambda v: v.ratio > 0)),
+        (
+            'info["color"] == "red" and info["size"] == "large"',
+            both(lambda v: v.text_at("color") == "red", lambda v: v.text_at("size") == "large"),
+        ),
+    ]:
+        expected = [row["id"] for row in products.matching(condition)]
+        assert expected
+        assert helpers.ids_of(client, own, expression) == expected, expression
 
 
 def test_an_index_follows_the_files(client, name, lake):

@@ -21,7 +21,7 @@ use pandion_index::QueryBatch;
 use pandion_manifest::{DataFile, Manifest};
 use pandion_query::plan::CodecTransport;
 use pandion_query::{
-    EngineOptions, QueryEngine, QueryOptions, QueryRequest, SearchRequest, Snapshot,
+    EngineOptions, QueryEngine, QueryOptions, QueryRequest, Refinement, SearchRequest, Snapshot,
 };
 use pandion_source::{IoStats, PinnedObject};
 use pandion_types::{
@@ -210,6 +210,7 @@ impl Lake {
             range: None,
             filter: Some(filter.clone()),
             output: Vec::new(),
+            refinement: Refinement::default(),
             options,
         };
         let engine = if coded { &self.coded } else { &self.engine };

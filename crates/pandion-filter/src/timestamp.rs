@@ -6,7 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Days, Months, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone as _, Utc};
+use chrono::{
+    DateTime, Datelike as _, Days, Months, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone as _,
+    Utc,
+};
 use pandion_types::{Error, Result};
 
 /// 0001-01-01T00:00:00Z.
@@ -15,6 +18,10 @@ const FIRST_MICROS: i64 = -62_135_596_800_000_000;
 const LAST_MICROS: i64 = 253_402_300_799_999_999;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+
+/// Days from the day before 0001-01-01 to 1970-01-01.
+const DAYS_BEFORE_1970: i32 = 719_163;
 
 /// A zone of the IANA database.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,9 +141,7 @@ impl Interval {
         if self.years != 0 || self.months != 0 {
             return None;
         }
-        i64::from(self.days)
-            .checked_mul(86_400 * MICROS_PER_SECOND)?
-            .checked_add(self.time_micros()?)
+        i64::from(self.days).checked_mul(MICROS_PER_DAY)?.checked_add(self.time_micros()?)
     }
 
     /// The instant so much later, or earlier when `negative`. Calendar fields count in UTC: first
@@ -144,16 +149,24 @@ impl Interval {
     /// then the time of day. `None` when the result has no year within 1 to 9999.
     #[must_use]
     pub fn shift(&self, micros: i64, negative: bool) -> Option<i64> {
-        let instant = DateTime::<Utc>::from_timestamp_micros(micros)?;
+        let (day, time_of_day) =
+            (micros.div_euclid(MICROS_PER_DAY), micros.rem_euclid(MICROS_PER_DAY));
+        let date = NaiveDate::from_num_days_from_ce_opt(
+            i32::try_from(day).ok()?.checked_add(DAYS_BEFORE_1970)?,
+        )?;
         let months = Months::new(self.years.checked_mul(12)?.checked_add(self.months)?);
         let days = Days::new(u64::from(self.days));
         let moved = if negative {
-            instant.checked_sub_months(months)?.checked_sub_days(days)?
+            date.checked_sub_months(months)?.checked_sub_days(days)?
         } else {
-            instant.checked_add_months(months)?.checked_add_days(days)?
+            date.checked_add_months(months)?.checked_add_days(days)?
         };
         let time = if negative { -self.time_micros()? } else { self.time_micros()? };
-        moved.timestamp_micros().checked_add(time).filter(|micros| is_writable(*micros))
+        i64::from(moved.num_days_from_ce() - DAYS_BEFORE_1970)
+            .checked_mul(MICROS_PER_DAY)?
+            .checked_add(time_of_day)?
+            .checked_add(time)
+            .filter(|micros| is_writable(*micros))
     }
 
     /// Hours, minutes and seconds; `None` when that does not fit, which takes 290,000 years.
@@ -302,6 +315,11 @@ mod tests {
         );
         let far: Interval = "P9999Y".parse().unwrap();
         assert_eq!(far.shift(utc("2025-01-01"), false), None);
+        let extremes = [i64::MIN, i64::MAX, FIRST_MICROS, LAST_MICROS, LAST_MICROS + 1];
+        for (micros, negative) in extremes.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+            let kept = Interval::default().shift(micros, negative);
+            assert_eq!(kept, is_writable(micros).then_some(micros));
+        }
         let hours: Interval = "PT4294967295H4294967295M".parse().unwrap();
         assert_eq!(hours.fixed_micros(), None);
         assert_eq!(hours.shift(utc("2025-01-01"), true), None);

@@ -152,8 +152,7 @@ impl TopK {
 
     /// Whether a candidate comes after the start, if there is one.
     fn is_later(&self, cost: f32, key: i64) -> bool {
-        self.after
-            .is_none_or(|after| cost > after.cost || (cost == after.cost && key > after.key))
+        self.after.is_none_or(|after| cost > after.cost || (cost == after.cost && key > after.key))
     }
 
     /// Keeps the k nearest, of which there are more, and tightens the limit to the last of them.

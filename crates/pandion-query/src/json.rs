@@ -259,17 +259,24 @@ impl<'a> Reader<'a> {
     /// A number or a name: everything up to the next mark or white space.
     fn token(&mut self) -> Option<&'a [u8]> {
         let rest = self.bytes.get(self.at..)?;
-        let ends = |byte: &u8| {
-            matches!(
-                byte,
-                b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t' | b':' | b'"' | b'[' | b'{'
-            )
-        };
+        let ends = |byte: &u8| TOKEN_ENDS.get(usize::from(*byte)).is_some_and(|ends| *ends);
         let length = rest.iter().position(ends).unwrap_or(rest.len());
         self.at += length;
         if length == 0 { None } else { rest.get(..length) }
     }
 }
+
+/// The bytes that end a number or a name.
+const TOKEN_ENDS: [bool; 256] = {
+    let mut ends = [false; 256];
+    let marks = b",]}:\"[{ \n\r\t";
+    let mut at = 0;
+    while at < marks.len() {
+        ends[marks[at] as usize] = true;
+        at += 1;
+    }
+    ends
+};
 
 /// How many whole groups of eight bytes, and then bytes, hold neither a quote nor a backslash. May
 /// stop up to seven bytes early at the end of the text.

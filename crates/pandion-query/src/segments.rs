@@ -329,7 +329,8 @@ impl ScalarSegments {
 
 impl QueryEngine {
     /// The scalar indexes over the file at position `file` of the manifest that are on one of
-    /// `fields` and can be used; each answers terms on its field only. Reads Pandion's own store at most, never the lake.
+    /// `fields` and can be used. Each answers terms on its own field only. Reads Pandion's own store
+    /// at most, never the lake.
     pub(crate) async fn indexes(
         &self,
         snapshot: &Snapshot,
@@ -341,8 +342,8 @@ impl QueryEngine {
         let wanted = (0..)
             .zip(snapshot.scalar_indexes())
             .filter(|(_, indexed)| fields.iter().any(|field| field.id == indexed.field));
-        let opened = wanted.map(|(at, indexed)| async move {
-            let key = snapshot.segment_key(at, file)?;
+        let opened = wanted.map(|(index, indexed)| async move {
+            let key = snapshot.segment_key(index, file)?;
             let index = segments.open(&key, entry.rows()).await?;
             Some(on_field(indexed.field, index))
         });

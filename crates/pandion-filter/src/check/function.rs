@@ -114,18 +114,18 @@ impl Checker<'_> {
                 Ok(Predicate::ElementMatch { field, quantifier, predicate })
             }
             (Function::Spatial(relation), [field, wkt]) => {
-                let field = self.geometry(field, node, relation.function())?;
+                let field = self.geometry(field, node, relation.function(), "spatial")?;
                 let wkt = self.string(wkt, call.name)?;
                 Ok(Predicate::Spatial { field, relation, wkt })
             }
             (Function::SpatialWithin, [field, point, meters]) => {
-                let field = self.geometry(field, node, "st_dwithin")?;
+                let field = self.geometry(field, node, "st_dwithin", "ST_DWITHIN")?;
                 let point = self.string(point, call.name)?;
                 let meters = self.distance(meters)?;
                 Ok(Predicate::SpatialWithin { field, point, meters })
             }
             (Function::SpatialValid, [field]) => self
-                .geometry(field, node, "st_isvalid")
+                .geometry(field, node, "st_isvalid", "STIsValid")
                 .map(|field| Predicate::SpatialValid { field }),
             _ => Err(Fault::detail(format!("wrong number of arguments: {}", self.quote(node)))),
         };
@@ -342,6 +342,7 @@ impl Checker<'_> {
         field: &Node<'_>,
         node: &Node<'_>,
         function: &str,
+        operation: &str,
     ) -> Result<Arc<FieldRef>, Fault> {
         let NodeKind::Identifier(name) = &field.kind else {
             return Err(self.no_field(field, function));
@@ -351,8 +352,7 @@ impl Checker<'_> {
             return Ok(field);
         }
         Err(Fault::detail(format!(
-            "{} operation are only supported on geometry fields now, got: {}",
-            function.to_ascii_uppercase(),
+            "{operation} operation are only supported on geometry fields now, got: {}",
             self.quote(node)
         )))
     }

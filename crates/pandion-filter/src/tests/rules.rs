@@ -43,6 +43,8 @@ fn comparisons() {
     check("a != -3", "a != -3");
     check("a == +3", "a == 3");
     check("__virtual_pk__ > -9223372036854775807", "__virtual_pk__ > -9223372036854775807");
+    check("__virtual_pk__ in [1]", "__virtual_pk__ in [1]");
+    check("-9223372036854775808 < __virtual_pk__ < 5", "-9223372036854775808 < __virtual_pk__ < 5");
     check("a > -9223372036854775808", "a > -9223372036854775808");
     check("f > 1", "f > 1.0");
     check("d == 1e300", "d == 1e300");
@@ -133,7 +135,12 @@ fn connectives_fold_and_flatten() {
     check_error("true or 'x'", "or can only apply on boolean");
     // Keywords have two spellings only.
     check_error("a > 1 And b == true", "invalid expression: a > 1 And b == true");
+    check_error("b == true Or a > 1", "invalid expression: b == true Or a > 1");
     check_error("Not (a > 1)", "an argument of function not is a condition: a>1");
+    check_error("s Like 'x'", "invalid expression: s Like 'x'");
+    check_error("a In [1]", "invalid expression: a In [1]");
+    check_error("Exists j['k']", "invalid expression: Exists j['k']");
+    check_error("b == tRUE", "field tRUE not exist");
 }
 
 #[test]
@@ -395,7 +402,11 @@ fn null_tests_follow_a_name() {
     check("j is not null", "j is not null");
     check("ai[0] is null", "ai[0] is null");
     check("not (a is null) and b == true", "not (a is null) and b == true");
+    check("__virtual_pk__ is null", "__virtual_pk__ is null");
     check_error("(a) is null", "invalid expression: (a) is null");
+    check_error("(j['k']) is null", "invalid expression: (j['k']) is null");
+    check_error("1 is null", "invalid expression: 1 is null");
+    check_error("array_length(ai) is null", "invalid expression: array_length(ai) is null");
     check_error("a is  null", "invalid expression: a is  null");
     check_error("a Is Null", "invalid expression: a Is Null");
     check_error("nope is null", "field nope not exist");
@@ -433,6 +444,7 @@ fn json_paths_and_array_elements() {
     check_error("ai == [1, 2.5]", "cannot cast value to Array, value: float_val:2.5");
     check_error("ai < [1]", "can not comparisons array fields directly");
     check_error("j ['k'] == 1", "invalid expression: j ['k'] == 1");
+    check_error("j['k' >= 3", "invalid expression: j['k' >= 3");
     check_error("st[sub] == 1", "field st[sub] not exist");
     check_error("st[0][sub] == 1", "field st[0][sub] not exist");
     check_error(
@@ -665,8 +677,12 @@ fn spatial_functions() {
     check("st_isvalid(g)", "st_isvalid(g)");
     check_error(
         "st_equals(s, 'POINT(0 0)')",
-        "ST_EQUALS operation are only supported on geometry fields now, got: \
+        "spatial operation are only supported on geometry fields now, got: \
          st_equals(s,'POINT(0 0)')",
+    );
+    check_error(
+        "st_isvalid(s)",
+        "STIsValid operation are only supported on geometry fields now, got: st_isvalid(s)",
     );
     check_error(
         "st_dwithin(g, 'POINT(0 0)', -1)",

@@ -42,7 +42,8 @@ fn hits_and_counters_do_not_depend_on_the_number_of_threads() {
     for metric in [MetricType::L2, MetricType::Ip, MetricType::Cosine] {
         for (queries, k) in [(1, 10), (9, 700), (33, 3)] {
             let queries = prepared(queries, metric);
-            let request = SearchRequest { queries: &queries, k, range: None, after: &[], cancelled: None };
+            let request =
+                SearchRequest { queries: &queries, k, range: None, after: &[], cancelled: None };
             let alone = search(1, &parts, &request);
             assert_eq!(alone.counters.live_rows, 9001 + 6667);
             assert_eq!(alone.counters.distances, (9001 + 6667) * queries.len() as u64);
@@ -80,7 +81,8 @@ fn a_search_goes_on_after_the_last_hit_of_each_query() {
     let block = block(7, 900);
     let parts = [SearchPart { block: &block, base: 0, allowed: None }];
     let queries = prepared(3, MetricType::L2);
-    let whole = SearchRequest { queries: &queries, k: 60, range: None, after: &[], cancelled: None };
+    let whole =
+        SearchRequest { queries: &queries, k: 60, range: None, after: &[], cancelled: None };
     let whole_hits = search(3, &parts, &whole).hits;
     let after = [Some(whole_hits[0][19]), None, Some(whole_hits[2][59])];
     let rest = search(3, &parts, &SearchRequest { k: 40, after: &after, ..whole }).hits;
@@ -92,7 +94,8 @@ fn a_search_goes_on_after_the_last_hit_of_each_query() {
 #[test]
 fn nothing_to_search_is_an_empty_answer_for_each_query() {
     let queries = prepared(3, MetricType::Ip);
-    let request = SearchRequest { queries: &queries, k: 5, range: None, after: &[], cancelled: None };
+    let request =
+        SearchRequest { queries: &queries, k: 5, range: None, after: &[], cancelled: None };
     let outcome = search(2, &[], &request);
     assert_eq!((outcome.hits, outcome.counters), (vec![Vec::new(); 3], SearchCounters::default()));
     let none = prepared(0, MetricType::Ip);
@@ -108,8 +111,13 @@ fn a_cancelled_search_says_so() {
     let parts = [SearchPart { block: &block, base: 0, allowed: None }];
     let queries = prepared(1, MetricType::L2);
     let cancelled = AtomicBool::new(true);
-    let request =
-        SearchRequest { queries: &queries, k: 1, range: None, after: &[], cancelled: Some(&cancelled) };
+    let request = SearchRequest {
+        queries: &queries,
+        k: 1,
+        range: None,
+        after: &[],
+        cancelled: Some(&cancelled),
+    };
     let error = search_parallel(&parts, &request).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }

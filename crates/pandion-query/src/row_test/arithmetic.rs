@@ -101,15 +101,28 @@ fn int_column<T: ArrowPrimitiveType<Native: Into<i64>>>(
     right: i64,
 ) -> ArrayRef {
     let values = array.as_primitive::<T>().values();
-    // Each operator has a loop of its own, so that the compiler can vectorise it.
-    let (results, overflowed) = match op {
-        ArithmeticOp::Add => map(values, |left| integers(left, ArithmeticOp::Add, right)),
-        ArithmeticOp::Subtract => map(values, |left| integers(left, ArithmeticOp::Subtract, right)),
-        ArithmeticOp::Multiply => map(values, |left| integers(left, ArithmeticOp::Multiply, right)),
-        op => map(values, |left| integers(left, op, right)),
+    let mut overflows = 0;
+    // Each operator has a loop of its own. An overflow shows in the sign bit, so that sums need no
+    // branch and the compiler can vectorise them.
+    let results: Vec<i64> = match op {
+        ArithmeticOp::Add => collect(values, |left| {
+            let sum = left.wrapping_add(right);
+            overflows |= (left ^ sum) & (right ^ sum);
+            sum
+        }),
+        ArithmeticOp::Subtract => collect(values, |left| {
+            let difference = left.wrapping_sub(right);
+            overflows |= (left ^ right) & (left ^ difference);
+            difference
+        }),
+        op => collect(values, |left| {
+            let (result, none) = integers(left, op, right);
+            overflows |= -i64::from(none);
+            result
+        }),
     };
     let mut nulls = array.nulls().cloned();
-    if overflowed {
+    if overflows < 0 {
         let known = values.iter().map(|&left| !integers(left.into(), op, right).1);
         let known = NullBuffer::new(known.collect::<BooleanBuffer>());
         nulls = NullBuffer::union(nulls.as_ref(), Some(&known));
@@ -117,16 +130,8 @@ fn int_column<T: ArrowPrimitiveType<Native: Into<i64>>>(
     Arc::new(Int64Array::new(results.into(), nulls))
 }
 
-/// The results, and whether one of them is none.
-fn map<T: Copy + Into<i64>>(values: &[T], op: impl Fn(i64) -> (i64, bool)) -> (Vec<i64>, bool) {
-    let mut overflowed = false;
-    let results = values.iter().map(|&value| {
-        let (result, none) = op(value.into());
-        overflowed |= none;
-        result
-    });
-    let results = results.collect();
-    (results, overflowed)
+fn collect<T: Copy + Into<i64>>(values: &[T], op: impl FnMut(i64) -> i64) -> Vec<i64> {
+    values.iter().map(|&value| value.into()).map(op).collect()
 }
 
 fn widened<T: ArrowPrimitiveType<Native: Into<f64>>>(

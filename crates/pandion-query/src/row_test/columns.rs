@@ -7,10 +7,12 @@ use arrow::datatypes::{
     TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use pandion_filter::CompareOp;
 
 use super::bits::{Bits, answers};
 use super::list_columns;
-use super::text::text_of_rows;
+use super::sets::TextSet;
+use super::text::{equal_rows, text_of_rows};
 use super::values::{Kind, TextTest, ValueTest};
 
 /// The error of a column that no field is read as.
@@ -74,6 +76,10 @@ fn texts(array: &ArrayRef, test: &ValueTest) -> BooleanArray {
     let strings = array.as_string::<i32>();
     let bits = match &kind.test {
         TextTest::Matches(matcher) => matcher.column(strings),
+        TextTest::Compare(CompareOp::Equal, text) => {
+            equal_rows(strings, std::slice::from_ref(text))
+        }
+        TextTest::In(TextSet::Few(texts)) => equal_rows(strings, texts),
         TextTest::In(set) => text_of_rows(strings, |text| set.contains(text)),
         test => text_of_rows(strings, |text| test.passes(text)),
     };

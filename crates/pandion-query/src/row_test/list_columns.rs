@@ -8,7 +8,7 @@ use std::ops::Range;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListArray, StringArray,
 };
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{
     DataType as ArrowType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
 };
@@ -60,6 +60,21 @@ pub(super) fn any_element(lists: &ListArray, test: &ValueTest) -> DataFusionResu
         _ => false,
     });
     Ok(BooleanArray::new(bits.finish(), lists.nulls().cloned()))
+}
+
+/// The rows that hold, for each test, an element that passes.
+pub(super) fn every_element(
+    lists: &ListArray,
+    tests: &[ValueTest],
+) -> DataFusionResult<BooleanArray> {
+    let mut rows = BooleanBuffer::new_set(lists.len());
+    for test in tests {
+        rows = &rows & any_element(lists, test)?.values();
+        if rows.count_set_bits() == 0 {
+            break;
+        }
+    }
+    Ok(BooleanArray::new(rows, lists.nulls().cloned()))
 }
 
 /// The rows that hold every literal.

@@ -148,12 +148,8 @@ impl ListSet {
         if self.lengths.binary_search(&length).is_err() {
             return false;
         }
-        let is = |list: &Value| match list {
-            Value::Array(literals) => equal_elements(length, elements.clone(), literals),
-            _ => false,
-        };
-        if let [only] = self.lists.literals.as_slice() {
-            return is(only);
+        if let [Value::Array(only)] = self.lists.literals.as_slice() {
+            return equal_elements(length, elements, only);
         }
         let mut hasher = self.lists.state.build_hasher();
         hasher.write_usize(length);
@@ -161,7 +157,10 @@ impl ListSet {
             hash_value(&element, HASHED_DEPTH, &mut hasher);
         }
         let same = self.lists.by_hash.get(&hasher.finish()).map_or(&[][..], Vec::as_slice);
-        same.iter().any(|&number| self.lists.literals.get(number).is_some_and(is))
+        same.iter().any(|&number| match self.lists.literals.get(number) {
+            Some(Value::Array(literals)) => equal_elements(length, elements.clone(), literals),
+            _ => false,
+        })
     }
 }
 

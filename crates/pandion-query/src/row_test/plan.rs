@@ -19,11 +19,15 @@ use super::arithmetic::calculate_column;
 use super::bits::answers;
 use super::columns::{test_column, unreadable};
 use super::documents::{DocumentTest, test_documents};
-use super::list_columns::{all_elements, any_element, elements_at, lengths};
+use super::list_columns::{all_elements, any_element, elements_at, every_element, lengths};
 use super::lists::AllOf;
 use super::operands::compare_columns;
 use super::text::TextMatcher;
 use super::values::ValueTest;
+
+/// Elements are compared with up to so many literals one after the other, which is faster than
+/// looking each of them up.
+const FEW_LITERALS: usize = 8;
 
 /// How a term is tested on the columns of its fields.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub(super) enum Plan {
     },
     /// A list column holds one of the values that pass.
     AnyElement(ValueTest),
+    /// For each of these, a list column holds a value that passes.
+    EveryElement(Vec<ValueTest>),
     AllElements(AllOf),
     /// The columns with these numbers.
     CompareColumns {
@@ -187,7 +193,15 @@ impl Plan {
     ) -> Result<Self> {
         let all = mode == ContainsMode::All;
         match Place::of(operand) {
-            Some(Place::Typed(Source::Column)) if all => Ok(Self::AllElements(AllOf::new(values))),
+            Some(Place::Typed(Source::Column)) if all => {
+                Ok(if (1..=FEW_LITERALS).contains(&values.len()) {
+                    let tests =
+                        values.iter().map(|value| ValueTest::is_in(std::slice::from_ref(value)));
+                    Self::EveryElement(tests.collect())
+                } else {
+                    Self::AllElements(AllOf::new(values))
+                })
+            }
             Some(Place::Typed(Source::Column)) => Ok(Self::AnyElement(ValueTest::is_in(values))),
             Some(Place::Document { path, part: Part::Whole }) => {
                 let test = if all {
@@ -219,6 +233,7 @@ impl Plan {
             }
             Self::Document { path, test } => Ok(test_documents(strings(column(0)?)?, path, test)),
             Self::AnyElement(test) => any_element(lists(column(0)?)?, test),
+            Self::EveryElement(tests) => every_element(lists(column(0)?)?, tests),
             Self::AllElements(all) => all_elements(lists(column(0)?)?, all),
             Self::CompareColumns { left, op, right } => {
                 compare_columns(column(*left)?, *op, column(*right)?)

@@ -22,7 +22,7 @@ pub(super) enum TextMatcher {
     Suffix(String),
     /// The text that is searched is not empty.
     Contains(Finder<'static>),
-    Pattern(Pattern),
+    Pattern(Box<Pattern>),
     Regex(Regex),
 }
 
@@ -33,7 +33,7 @@ impl TextMatcher {
             LikeForm::Prefix(text) => Self::Prefix(text.clone()),
             LikeForm::Suffix(text) => Self::Suffix(text.clone()),
             LikeForm::Contains(text) => Self::Contains(finder(text)),
-            LikeForm::General(parts) => Self::Pattern(Pattern::new(parts)),
+            LikeForm::General(parts) => Self::Pattern(Box::new(Pattern::new(parts))),
         }
     }
 
@@ -77,7 +77,7 @@ impl TextMatcher {
     /// The rows of a column that match. What it says of null rows means nothing.
     pub(super) fn column(&self, array: &StringArray) -> BooleanBuffer {
         match self {
-            Self::Equal(known) => text_of_rows(array, |text| text == known),
+            Self::Equal(known) => equal_rows(array, std::slice::from_ref(known)),
             Self::Prefix(known) => text_of_rows(array, |text| text.starts_with(known.as_str())),
             Self::Suffix(known) => text_of_rows(array, |text| text.ends_with(known.as_str())),
             Self::Contains(finder) => rows_holding(array, finder, |_| true),
@@ -107,6 +107,55 @@ fn invalid_regex(pattern: &str, error: regex::Error) -> Error {
 
 fn finder(text: &str) -> Finder<'static> {
     Finder::new(text.as_bytes()).into_owned()
+}
+
+/// A text that whole strings are compared with, eight bytes at once.
+struct Needle<'a> {
+    text: &'a [u8],
+    /// Its first eight bytes; those that it does not have are masked out.
+    word: u64,
+    mask: u64,
+}
+
+impl<'a> Needle<'a> {
+    fn new(text: &'a str) -> Self {
+        let text = text.as_bytes();
+        let mut first = [0; 8];
+        for (byte, known) in first.iter_mut().zip(text) {
+            *byte = *known;
+        }
+        let missing = 8_u32.saturating_sub(u32::try_from(text.len()).unwrap_or(8));
+        let mask = u64::MAX.checked_shr(missing * 8).unwrap_or(0);
+        Self { text, word: u64::from_le_bytes(first), mask }
+    }
+
+    /// Whether it is what stands from `start` to `end`.
+    #[inline]
+    fn is_at(&self, bytes: &[u8], start: usize, end: usize) -> bool {
+        let is_as_long = end - start == self.text.len();
+        // Bytes of the strings behind are read, too, and masked out.
+        let Some(word) = bytes.get(start..).and_then(<[u8]>::first_chunk::<8>) else {
+            return is_as_long && bytes.get(start..end) == Some(self.text);
+        };
+        // Lengths and bytes are compared at once: which of them differs cannot be foreseen.
+        let begins_so = is_as_long & (u64::from_le_bytes(*word) & self.mask == self.word);
+        begins_so && (self.text.len() <= 8 || bytes.get(start + 8..end) == self.text.get(8..))
+    }
+}
+
+/// The rows that are one of a few texts.
+pub(super) fn equal_rows(array: &StringArray, texts: &[String]) -> BooleanBuffer {
+    let needles: Vec<Needle<'_>> = texts.iter().map(|text| Needle::new(text)).collect();
+    let (offsets, bytes) = (array.value_offsets(), array.value_data());
+    let mut bits = Bits::with_capacity(array.len());
+    bits.push_rows(array.len(), |row| match offsets.get(row..row + 2) {
+        Some([start, end]) => {
+            let (start, end) = (start_of(*start), start_of(*end));
+            needles.iter().any(|needle| needle.is_at(bytes, start, end))
+        }
+        _ => false,
+    });
+    bits.finish()
 }
 
 pub(super) fn text_of_rows(array: &StringArray, test: impl Fn(&str) -> bool) -> BooleanBuffer {
@@ -167,7 +216,8 @@ pub(super) struct Pattern {
     middle: Vec<Piece>,
     /// Absent when there is no run: then the head is the whole string.
     tail: Option<Piece>,
-    /// Searches for the longest text of the pattern, which every match holds.
+    /// Searches for the longest text of the pattern, which every match holds. Absent when an end is
+    /// given, which tells most strings apart at less cost.
     rarest: Option<Finder<'static>>,
 }
 
@@ -183,7 +233,8 @@ impl Pattern {
         let tail = if pieces.len() > 1 { pieces.pop() } else { None };
         let middle = pieces.split_off(pieces.len().min(1));
         let head = pieces.pop().unwrap_or_else(|| Piece::new(&[]));
-        Self { head, middle, tail, rarest }
+        let is_open = head.parts.is_empty() && tail.as_ref().is_some_and(|it| it.parts.is_empty());
+        Self { head, middle, tail, rarest: rarest.filter(|_| is_open) }
     }
 
     /// Each piece is as long as its characters, so that the ends can be cut off first, and the
@@ -272,6 +323,21 @@ mod tests {
                 assert_eq!(matcher.matches(text), expected(text), "{matcher:?} {text:?}");
             }
         }
+    }
+
+    #[test]
+    fn texts_of_every_length_are_found_at_every_place() {
+        let lengths = [0, 1, 5, 7, 8, 9, 16, 17, 40];
+        let text = |length: usize, last: char| format!("{}{last}", "x".repeat(length));
+        let rows: Vec<Option<String>> = lengths
+            .iter()
+            .flat_map(|&length| [Some(text(length, 'a')), Some(text(length, 'b'))])
+            .collect();
+        for length in lengths {
+            let known = text(length, 'b');
+            agrees(&TextMatcher::Equal(known.clone()), &rows, |text| text == known);
+        }
+        agrees(&TextMatcher::Equal(String::new()), &rows, str::is_empty);
     }
 
     proptest! {

@@ -70,7 +70,7 @@ pub(super) enum FloatTest {
 pub(super) enum TextTest {
     Compare(CompareOp, String),
     In(TextSet),
-    Matches(TextMatcher),
+    Matches(Box<TextMatcher>),
     Both(Box<[TextTest; 2]>),
 }
 
@@ -177,7 +177,7 @@ impl ValueTest {
 
     /// A string that matches.
     pub(super) fn matches(matcher: TextMatcher) -> Self {
-        Self { texts: Some(Kind::new(TextTest::Matches(matcher))), ..Self::default() }
+        Self { texts: Some(Kind::new(TextTest::Matches(Box::new(matcher)))), ..Self::default() }
     }
 
     /// The answer for one value.
@@ -259,7 +259,7 @@ impl IntTest {
             }),
             Self::In(set) if set.fractions.is_empty() => match &set.integers {
                 IntSet::Dense { first, bits: members } => {
-                    bits.push(values, |value| is_dense(*first, members, value.into()))
+                    bits.push(values, |value| is_dense(*first, members, value.into()));
                 }
                 integers => bits.push(values, |value| integers.contains(value.into())),
             },

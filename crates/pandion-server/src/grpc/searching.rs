@@ -265,7 +265,7 @@ fn contradiction(
 
 /// The metric that the field's index was created with.
 fn index_metric(collection: &Collection, field: &FieldSchema) -> Result<MetricType> {
-    let index = collection.indexes.get(&field.id).ok_or_else(|| {
+    let index = collection.indexes_of(field.id).next().ok_or_else(|| {
         Error::not_found(Subject::Index, "index not found").with("collection", &collection.name)
     })?;
     Ok(index.metric.unwrap_or_else(|| MetricType::default_for(field.data_type)))
