@@ -391,17 +391,19 @@ async fn indexes_of_every_type_answer_as_a_scan_does() {
     for text in TERMS {
         let filter = pandion_filter::parse(text, &schema, &Templates::new()).unwrap();
         let term = filter.predicate.clone();
-        let rows = async |scalar_indexes| {
-            let options =
-                QueryOptions { scalar_indexes, filter_caches: false, ..QueryOptions::default() };
-            let filter = Some(filter.clone());
-            let request = QueryRequest { filter, options, ..QueryRequest::default() };
-            let found = engine.query(&snapshot, request).await.unwrap().rows;
-            found.iter().map(|row| row.row_in_file() as usize).collect::<Vec<_>>()
-        };
-        let expected = rows(false).await;
-        assert_eq!(rows(true).await, expected, "{text}");
+        let scan = QueryOptions { scalar_indexes: false, ..QueryOptions::default() };
+        let request =
+            QueryRequest { filter: Some(filter), options: scan, ..QueryRequest::default() };
+        let expected: Vec<usize> = engine
+            .query(&snapshot, request)
+            .await
+            .unwrap()
+            .rows
+            .iter()
+            .map(|row| row.row_in_file() as usize)
+            .collect();
         for (at, index) in opened.iter().enumerate() {
+            assert_eq!(index.rows(), ROWS);
             if let Some(Lookup::Exact { matches, .. }) = index.lookup(&term).unwrap() {
                 assert_eq!(matches.iter().collect::<Vec<_>>(), expected, "{text}");
                 answered.insert(at);
