@@ -4,7 +4,7 @@ with the iterators of the older interface, which ask in other ways."""
 import numpy as np
 import pyarrow as pa
 import pytest
-from pymilvus import Collection, connections
+from pymilvus import Collection, MilvusException, connections
 from pymilvus.client.iterator import SearchIterator
 
 import helpers
@@ -146,14 +146,25 @@ def test_iterator_that_a_refresh_meets(client, name, lake):
     iterator = iterate(client, name, "embedding", query)
     seen = list(iterator.next())
     products.append(lake)
-    lake.delete("b.parquet")
     helpers.refresh(client, name)
     rest, _ = drain(iterator)
     products.check_hits(seen + rest, products.scored("embedding", query[0], ROWS))
-    left = ALL[:120] + ALL[240:]
-    assert helpers.count(client, name) == len(left)
+    assert helpers.count(client, name) == len(ALL)
     hits, _ = drain(iterate(client, name, "embedding", query))
-    products.check_hits(hits, products.scored("embedding", query[0], left))
+    products.check_hits(hits, products.scored("embedding", query[0], ALL))
+
+
+def test_iterator_whose_file_vanishes(client, name, lake):
+    """A version whose files are gone is an error that names the file, never fewer rows."""
+    products.fill(lake)
+    helpers.make(client, name, lake, products.FIELDS, METRICS)
+    query = products.queries("embedding", 1)
+    iterator = iterate(client, name, "embedding", query)
+    list(iterator.next())
+    lake.delete("b.parquet")
+    helpers.refresh(client, name)
+    with pytest.raises(MilvusException, match="b.parquet"):
+        drain(iterator)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,27 @@ def test_a_crash_in_the_first_refresh(own, name, lake):
     assert helpers.count(client, name) == 10
 
 
+def test_a_crash_when_new_files_are_indexed(own, name, lake):
+    """The indexes of a version that was never published are no harm, and the next refresh has its
+    own complete."""
+    lake.put("a.parquet", helpers.rows_table(0, 10))
+    client = own.start(PANDION_FAULT_POINT="refresh.indexed").client()
+    helpers.create(client, name, lake, indexes={"embedding": "L2", "id": None})
+    for rows in (10, 20):
+        refresh_into_death(client, name)
+        assert own.wait_for_death() != 0
+        client = own.start().client()
+        client.load_collection(name, timeout=CALL_TIMEOUT_S)
+        assert helpers.count(client, name) == rows - 10
+        helpers.refresh(client, name)
+        index = client.describe_index(name, "id", timeout=CALL_TIMEOUT_S)
+        assert (index["state"], index["total_rows"], index["indexed_rows"]) == ("Finished", rows, rows)
+        assert helpers.ids_of(client, name, "id >= 5") == list(range(5, rows))
+        own.kill()
+        lake.put("b.parquet", helpers.rows_table(10, 10))
+        client = own.start(PANDION_FAULT_POINT="refresh.indexed").client()
+
+
 def test_a_lake_that_is_away_does_not_stop_the_server(own, tmp_path, name):
     """The server starts, describes and refuses cleanly while its lake cannot be reached."""
     directory = tmp_path / "lake"

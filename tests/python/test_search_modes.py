@@ -160,7 +160,7 @@ def test_order_of_nulls(client, shop, nulls):
 @pytest.mark.parametrize("field", METRICS)
 def test_search_by_primary_keys(client, shop, field):
     keys = {row["id"]: row[PK] for row in helpers.rows_of(client, shop)}
-    wanted = [17, 4, 300]
+    wanted = [16, 4, 300]
     answer = client.search(
         shop, ids=[keys[number] for number in wanted], anns_field=field, limit=12,
         output_fields=["id"], filter="id != 4", timeout=helpers.CALL_TIMEOUT_S,

@@ -5,6 +5,7 @@
 //! [`requested_features`] and left to the caller to refuse.
 
 use chrono_tz::Tz;
+use pandion_proto::common::KeyValuePair;
 use pandion_proto::milvus::SearchRequest;
 use pandion_proto::milvus::search_request::SearchInput as WireInput;
 use pandion_proto::schema::i_ds::IdField;
@@ -119,6 +120,7 @@ fn decode_rest(params: Params<'_>, limit: usize, offset: usize) -> Result<Search
              parameter",
         ));
     }
+    let explain = decode_explain(params, &index_params)?;
     Ok(SearchParams {
         limit,
         offset,
@@ -131,7 +133,7 @@ fn decode_rest(params: Params<'_>, limit: usize, offset: usize) -> Result<Search
         timezone: params.timezone()?,
         iterator: None,
         collection_id: params.integer("collection_id")?,
-        explain: params.flag(EXPLAIN)?,
+        explain,
         time_parts: decode_time_fields(params)?,
     })
 }
@@ -295,6 +297,18 @@ fn check_window(what: &str, number: i64, min: i64) -> Result<usize> {
             ))
         },
     )
+}
+
+/// Clients put parameters that they do not know among those of the index.
+fn decode_explain(params: Params<'_>, index_params: &Map<String, Value>) -> Result<bool> {
+    let shown = match index_params.get(EXPLAIN) {
+        None | Some(Value::Null) => return params.flag(EXPLAIN),
+        Some(Value::Bool(explains)) => return Ok(*explains),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let pair = KeyValuePair { key: EXPLAIN.to_owned(), value: shown };
+    Params(&[pair]).flag(EXPLAIN)
 }
 
 /// Parses `time_fields`.

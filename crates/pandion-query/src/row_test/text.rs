@@ -18,7 +18,7 @@ pub(super) enum TextMatcher {
     Prefix(String),
     Suffix(String),
     /// The text that is searched is not empty.
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     Pattern(Box<Pattern>),
     Regex(Regex),
 }
@@ -29,7 +29,7 @@ impl TextMatcher {
             LikeForm::Equal(text) => Self::Equal(text.clone()),
             LikeForm::Prefix(text) => Self::Prefix(text.clone()),
             LikeForm::Suffix(text) => Self::Suffix(text.clone()),
-            LikeForm::Contains(text) => Self::Contains(finder(text)),
+            LikeForm::Contains(text) => Self::Contains(Box::new(finder(text))),
             LikeForm::General(parts) => Self::Pattern(Box::new(Pattern::new(parts))),
         }
     }
@@ -48,7 +48,7 @@ impl TextMatcher {
                 (true, true, text) => Self::Equal(text.to_owned()),
                 (true, false, text) | (false, false, text @ "") => Self::Prefix(text.to_owned()),
                 (false, true, text) => Self::Suffix(text.to_owned()),
-                (false, false, text) => Self::Contains(finder(text)),
+                (false, false, text) => Self::Contains(Box::new(finder(text))),
             });
         }
         compile_regex(pattern).map(Self::Regex)

@@ -57,8 +57,10 @@ pub(super) async fn hybrid_search(
     let parts = request.requests.iter();
     let scope = Scope { door, collection: &collection, snapshot: &snapshot, timezone };
     let grouped = grouping.is_some();
-    let searches =
+    let parts =
         try_join_all(parts.map(|part| search(&scope, part, limit + offset, grouped))).await?;
+    let (searches, explains): (Vec<_>, Vec<bool>) = parts.into_iter().unzip();
+    let explains = params.flag(EXPLAIN)? || explains.contains(&true);
     let shape = Shape {
         limit,
         round_decimal: decode_round_decimal(params)?,
@@ -80,7 +82,7 @@ pub(super) async fn hybrid_search(
     let result = door.node().engine().hybrid_search(&snapshot, asked).await?;
     door.count_read("search", &result.cost, started);
     Ok(milvus::SearchResults {
-        status: Some(status(&result, params.flag(EXPLAIN)?)),
+        status: Some(status(&result, explains)),
         results: Some(search_data(&result, output, &shape)?),
         collection_name: collection.name.clone(),
         session_ts: clock::hybrid_timestamp(),
@@ -104,21 +106,16 @@ fn check(request: &milvus::HybridSearchRequest) -> Result<()> {
     if !request.function_chains.is_empty() {
         return Err(Feature::FunctionChains.refusal());
     }
-    let params = Params(&request.rank_params);
-    if params.text("order_by_fields").is_some() {
+    // Clients repeat the options of the whole in every request: what groups is taken from the whole,
+    // and an order may stand in the requests alone.
+    let lists = request.requests.iter().map(|part| &part.search_params);
+    let mut lists = lists.chain([&request.rank_params]);
+    if lists.any(|list| Params(list).text("order_by_fields").is_some()) {
         return Err(Error::invalid_argument("order_by is not supported for hybrid search"));
     }
     for part in &request.requests {
         if let Some(feature) = requested_features(part).first() {
             return Err(feature.refusal());
-        }
-        let params = Params(&part.search_params);
-        for key in ["group_by_field", "group_by_fields", "order_by_fields"] {
-            if params.text(key).is_some() {
-                return Err(Error::invalid_argument(format!(
-                    "{key} belongs to the hybrid search, not to one of its requests"
-                )));
-            }
         }
         if part.function_score.is_some() {
             return Err(Error::invalid_argument(
@@ -165,13 +162,14 @@ fn scoring(
     decode_function_score(score, schema, request.requests.len(), &filter)
 }
 
-/// One of the searches; it takes the window of the whole where it has none.
+/// One of the searches, and whether it asks for an explanation. It takes the window of the whole
+/// where it has none.
 async fn search(
     scope: &Scope<'_>,
     request: &milvus::SearchRequest,
     limit: usize,
     grouped: bool,
-) -> Result<VectorSearch> {
+) -> Result<(VectorSearch, bool)> {
     let params = decode_part_params(Params(&request.search_params), limit)?;
     if grouped && params.radius.is_some() {
         return Err(Error::invalid_argument(RANGE_WITH_GROUPS));
@@ -179,7 +177,7 @@ async fn search(
     if grouped && params.field(scope.snapshot.schema())?.data_type == DataType::BinaryVector {
         return Err(Error::invalid_argument(BINARY_WITH_GROUPS));
     }
-    scope.part(request, &params).await
+    Ok((scope.part(request, &params).await?, params.explain))
 }
 
 #[cfg(test)]
@@ -230,9 +228,12 @@ mod tests {
             ..good.clone()
         };
         assert_eq!(refusal(&ordered), "order_by is not supported for hybrid search");
-        let grouped =
-            milvus::SearchRequest { search_params: pairs(&[("group_by_field", "a")]), ..part };
-        let grouped = milvus::HybridSearchRequest { requests: vec![grouped], ..good };
-        assert!(refusal(&grouped).contains("group_by_field belongs to the hybrid search"));
+        let repeated = [("group_by_field", "a"), ("order_by_fields", "a")];
+        let of = |list: &[(&str, &str)]| {
+            let part = milvus::SearchRequest { search_params: pairs(list), ..part.clone() };
+            milvus::HybridSearchRequest { requests: vec![part], ..good.clone() }
+        };
+        check(&of(&repeated[..1])).unwrap();
+        assert_eq!(refusal(&of(&repeated)), "order_by is not supported for hybrid search");
     }
 }

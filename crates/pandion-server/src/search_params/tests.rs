@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use pandion_proto::common::KeyValuePair;
 use pandion_proto::schema::{IDs, LongArray, StringArray};
 use pandion_types::{DataType, ErrorKind, FieldId};
 
@@ -210,6 +209,14 @@ fn parts_of_points_in_time_are_named() {
 fn explain_is_a_switch() {
     assert!(decode(&[("topk", "1"), ("explain", "true")]).unwrap().explain);
     assert!(!decode(&[("topk", "1")]).unwrap().explain);
+    for (params, explains) in [
+        (r#"{"explain": true}"#, true),
+        (r#"{"explain": "True"}"#, true),
+        (r#"{"explain": 0}"#, false),
+    ] {
+        assert_eq!(decode(&[("topk", "1"), ("params", params)]).unwrap().explain, explains);
+    }
+    assert!(refusal(&[("topk", "1"), ("params", r#"{"explain": 2}"#)]).contains("explain [2]"));
 }
 
 #[test]
