@@ -5,7 +5,7 @@ use bytes::Bytes;
 use pandion_manifest::Manifest;
 
 /// Holds the decoder to its word on one input: as it is, and as a body behind a checksum that fits.
-pub fn decode(data: &[u8]) {
+pub(crate) fn decode(data: &[u8]) {
     check(&Bytes::copy_from_slice(data));
     check(&framed(data));
 }

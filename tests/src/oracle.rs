@@ -109,7 +109,7 @@ impl<'a> Oracle<'a> {
     /// can be read, is a value.
     fn is_null(&self, operand: &Operand, number: usize) -> Result<bool> {
         match operand {
-            Operand::Json { field, path } if path.is_empty() => {
+            Operand::Field(field) if field.data_type == DataType::Json => {
                 Ok(self.datum(field.id, number)?.is_none())
             }
             other => Ok(self.see(other, number)? == Seen::Nothing),

@@ -12,7 +12,7 @@ use pandion_types::{CollectionSchema, DataType, ErrorKind, FieldId, FieldSchema,
 const MESSAGE_BYTES_MAX: usize = 8 << 10;
 
 /// Holds the parser to its word on one input.
-pub fn parse(data: &[u8]) {
+pub(crate) fn parse(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (schema, templates) = (schema(), templates());
     let filter = match parse_filter(text, &schema, &templates) {

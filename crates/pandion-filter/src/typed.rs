@@ -8,8 +8,9 @@
 //! numbers. An array index past the end is UNKNOWN too.
 //!
 //! **Documents.** A document is read from its start, only as far as the answer needs: one that is
-//! malformed up to there, or empty, leads nowhere, so that comparisons are UNKNOWN, `is null` is
-//! TRUE and `exists` FALSE. It is no error: a lake holds what it holds. Of members with the same
+//! malformed up to there, or empty, leads nowhere, so that comparisons are UNKNOWN, `is null` of a
+//! path is TRUE and `exists` FALSE. It is no error: a lake holds what it holds. `is null` of the
+//! field itself asks whether the row has a document, be it JSON null or malformed. Of members with the same
 //! name the first counts. An integer of 64 bits is exact, every other number is the nearest double,
 //! and one beyond the doubles is malformed.
 //!

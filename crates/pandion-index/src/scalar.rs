@@ -28,6 +28,7 @@ mod params;
 mod pieces;
 mod plan;
 mod postings;
+mod re2;
 mod rtree;
 mod section;
 mod spec;
@@ -41,7 +42,7 @@ use values::ValueIndex;
 
 pub use on_field::on_field;
 pub use params::resolve_spec;
-pub use pieces::compile_regex;
+pub use re2::compile_regex;
 
 /// Rises when bytes that an earlier release wrote can no longer be read. It is part of the name of
 /// a stored index, so that a new release builds anew instead of failing.

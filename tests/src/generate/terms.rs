@@ -210,13 +210,18 @@ impl Fields {
 
     fn presence(&self) -> BoxedStrategy<Predicate> {
         let field = self.named("j");
+        // A whole document is the value of its field.
+        let whole = |place| match place {
+            Operand::Json { field, path } if path.is_empty() => Operand::Field(field),
+            other => other,
+        };
         let places =
             || prop_oneof![2 => self.places(), 1 => self.arrays().prop_map(Operand::Field)];
         let exists =
             path(1).prop_map(move |path| Predicate::Exists { field: Arc::clone(&field), path });
         prop_oneof![
-            places().prop_map(Predicate::IsNull),
-            places().prop_map(Predicate::IsNotNull),
+            places().prop_map(whole).prop_map(Predicate::IsNull),
+            places().prop_map(whole).prop_map(Predicate::IsNotNull),
             exists,
         ]
         .boxed()

@@ -114,7 +114,14 @@ impl Checker<'_> {
         target: &Node<'_>,
         negated: bool,
     ) -> Result<Predicate, Fault> {
-        match self.check(target)? {
+        let operand = match self.check(target)? {
+            // A whole document is a value of its field, whatever it holds.
+            Typed::Operand(Operand::Json { field, path }) if path.is_empty() => {
+                Typed::Operand(Operand::Field(field))
+            }
+            other => other,
+        };
+        match operand {
             Typed::Operand(operand) if negated => Ok(Predicate::IsNotNull(operand)),
             Typed::Operand(operand) => Ok(Predicate::IsNull(operand)),
             _ => Err(Fault::detail(format!("{} is not a field", self.quote(target)))),

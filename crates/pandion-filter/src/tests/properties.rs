@@ -75,6 +75,16 @@ fn column() -> BoxedStrategy<Operand> {
     .boxed()
 }
 
+/// Places that may lack a value. A whole document is the value of its field.
+fn nullable() -> BoxedStrategy<Operand> {
+    column()
+        .prop_map(|operand| match operand {
+            Operand::Json { field, path } if path.is_empty() => Operand::Field(field),
+            other => other,
+        })
+        .boxed()
+}
+
 fn whole_array() -> impl Strategy<Value = Operand> {
     proptest::sample::select(vec!["ai", "af", "as"])
         .prop_map(|name| Operand::Field(reference(name)))
@@ -288,8 +298,8 @@ fn other_test() -> BoxedStrategy<Predicate> {
     let call = vec(argument, 0..3)
         .prop_map(|arguments| Predicate::Call { name: "custom".to_owned(), arguments });
     prop_oneof![
-        column().prop_map(Predicate::IsNull),
-        column().prop_map(Predicate::IsNotNull),
+        nullable().prop_map(Predicate::IsNull),
+        nullable().prop_map(Predicate::IsNotNull),
         path(1).prop_map(|path| Predicate::Exists { field: reference("j"), path }),
         Just(()).prop_map(|()| Predicate::SpatialValid { field: reference("g") }),
         spatial,

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pandion_filter::{CompareOp, Operand, Predicate, Value};
-use pandion_types::{DataType, Result};
+use pandion_types::Result;
 
 use super::builder::{META, NULLS, OTHERS, RowSet, SPEC, misplaced, next_row, section_base};
 use super::format::{Reader, Writer, reserve};
 use super::interner::Interner;
 use super::pieces;
+use super::re2::compile_regex;
 use super::section::{self, Section, SectionKind, checked_len};
 use super::values::{null_rows, open_meta, open_rows};
 use super::{
@@ -161,9 +162,6 @@ impl NgramIndex {
                 field.data_type == *data_type
             }
             (IndexedValues::Json { path, .. }, Operand::Json { path: other, .. }) => path == other,
-            (IndexedValues::Json { path, .. }, Operand::Field(field)) => {
-                field.data_type == DataType::Json && path.is_empty()
-            }
             _ => false,
         }
     }
@@ -295,7 +293,7 @@ impl ScalarIndex for NgramIndex {
             && self.is_own(operand)
         {
             // What is no regular expression has no pieces.
-            pieces::compile_regex(pattern)?;
+            compile_regex(pattern)?;
         }
         Ok(self.ask(term).map(|ask| match ask {
             Ask::Pieces(entries) => Lookup::Candidates(self.rows_of(entries)),

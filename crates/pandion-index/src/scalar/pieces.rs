@@ -6,27 +6,6 @@
 use std::mem;
 
 use pandion_filter::{LikeForm, LikePart, LikePattern};
-use pandion_types::{Error, Result};
-use regex::{Regex, RegexBuilder};
-
-/// Bytes that a compiled regular expression may take.
-const REGEX_BYTES_MAX: usize = 1 << 20;
-
-/// Compiles the regular expression of a filter. Matching takes time linear in the text.
-///
-/// # Errors
-/// `InvalidArgument` that names the expression when it is none, or is too large.
-pub fn compile_regex(pattern: &str) -> Result<Regex> {
-    RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build().map_err(|error| {
-        let shown: String = pattern.chars().take(256).collect();
-        let cut = if shown.len() < pattern.len() { "..." } else { "" };
-        Error::invalid_argument(format!(
-            "failed to create query plan: invalid regular expression {shown:?}{cut}: invalid \
-             parameter"
-        ))
-        .caused_by(error)
-    })
-}
 
 /// The texts that every string holds that is `like` a pattern.
 pub(super) fn of_like(pattern: &LikePattern) -> Vec<String> {
@@ -196,10 +175,10 @@ impl Scan<'_> {
 
 #[cfg(test)]
 mod tests {
-    use pandion_types::ErrorKind;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::scalar::compile_regex;
 
     #[test]
     fn pieces_of_regular_expressions() {
@@ -228,15 +207,6 @@ mod tests {
         for (pattern, pieces) in table {
             compile_regex(pattern).unwrap();
             assert_eq!(of_regex(pattern), pieces, "{pattern}");
-        }
-    }
-
-    #[test]
-    fn bad_regular_expressions_are_named() {
-        for pattern in ["a(", "(?=a)", "[z-a]", "(a{1000}){1000}", r"\"] {
-            let error = compile_regex(pattern).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{pattern}");
-            assert!(error.message().contains("invalid regular expression"), "{error}");
         }
     }
 

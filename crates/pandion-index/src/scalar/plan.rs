@@ -136,9 +136,8 @@ impl ValueIndex {
                     IndexedValues::Elements(data_type) => {
                         field.data_type == DataType::Array && field.element_type == Some(*data_type)
                     }
-                    IndexedValues::Json { path, .. } => {
-                        field.data_type == DataType::Json && path.is_empty()
-                    }
+                    // A document that is JSON null is a value of the field, and none of the index.
+                    IndexedValues::Json { .. } => false,
                 };
                 is_own.then_some(Target::Whole)
             }

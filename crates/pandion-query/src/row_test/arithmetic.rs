@@ -41,7 +41,8 @@ fn integers(left: i64, op: ArithmeticOp, right: i64) -> (i64, bool) {
         ArithmeticOp::Multiply => left.overflowing_mul(right),
         ArithmeticOp::Divide | ArithmeticOp::Modulo if right == 0 => (0, true),
         ArithmeticOp::Divide => left.overflowing_div(right),
-        ArithmeticOp::Modulo => left.overflowing_rem(right),
+        // The one quotient that overflows has the remainder 0.
+        ArithmeticOp::Modulo => (left.wrapping_rem(right), false),
         ArithmeticOp::BitAnd => (left & right, false),
         ArithmeticOp::BitOr => (left | right, false),
         ArithmeticOp::BitXor => (left ^ right, false),

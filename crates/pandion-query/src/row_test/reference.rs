@@ -244,7 +244,8 @@ fn integers(left: i64, op: ArithmeticOp, right: i64) -> Option<i64> {
         ArithmeticOp::Subtract => left.checked_sub(right),
         ArithmeticOp::Multiply => left.checked_mul(right),
         ArithmeticOp::Divide => left.checked_div(right),
-        ArithmeticOp::Modulo => left.checked_rem(right),
+        // The one quotient that overflows has the remainder 0.
+        ArithmeticOp::Modulo => (right != 0).then(|| left.wrapping_rem(right)),
         ArithmeticOp::BitAnd => Some(left & right),
         ArithmeticOp::BitOr => Some(left | right),
         ArithmeticOp::BitXor => Some(left ^ right),

@@ -4,15 +4,12 @@ use arrow::array::{Array, StringArray};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use memchr::memmem::Finder;
 use pandion_filter::{LikeForm, LikePart, LikePattern};
-use pandion_types::{Error, Result};
-use regex::{Regex, RegexBuilder};
+use pandion_index::scalar::compile_regex;
+use pandion_types::Result;
+use regex::Regex;
 
 use super::bits::Bits;
 use super::start_of;
-
-/// Bytes that a compiled regular expression may take, and its cache of states again. A few hundred
-/// bytes of text can ask for gigabytes.
-const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// What a string has to look like.
 #[derive(Debug)]
@@ -54,12 +51,7 @@ impl TextMatcher {
                 (false, false, text) => Self::Contains(Box::new(finder(text))),
             });
         }
-        RegexBuilder::new(pattern)
-            .size_limit(REGEX_BYTES_MAX)
-            .dfa_size_limit(REGEX_BYTES_MAX)
-            .build()
-            .map(Self::Regex)
-            .map_err(|error| invalid_regex(pattern, error))
+        compile_regex(pattern).map(Self::Regex)
     }
 
     #[inline]
@@ -90,19 +82,6 @@ impl TextMatcher {
             Self::Regex(regex) => text_of_rows(array, |text| regex.is_match(text)),
         }
     }
-}
-
-/// The error of a text that is no regular expression.
-fn invalid_regex(pattern: &str, error: regex::Error) -> Error {
-    const SHOWN: usize = 200;
-    let mut shown: String = pattern.chars().take(SHOWN).collect();
-    if shown.len() < pattern.len() {
-        shown.push_str("...");
-    }
-    Error::invalid_argument(format!(
-        "failed to create query plan: invalid regular expression {shown:?}: invalid parameter"
-    ))
-    .caused_by(error)
 }
 
 fn finder(text: &str) -> Finder<'static> {
