@@ -5,8 +5,6 @@
 //! be able to open the same one. Bytes are understood by the release that wrote them; they are not
 //! kept.
 
-mod messages;
-
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,11 +23,6 @@ use pandion_types::{
 use prost::Message as _;
 
 use super::columns_exec::{ColumnsExec, Form, FormedColumn};
-use messages::{
-    ColumnsMessage, FilterMessage, HitMessage, IdsMessage, MergeMessage, Node, NodeMessage,
-    PartitionMessage, RowsMessage, TakeMessage, TopKMessage, Version,
-};
-
 use super::filter_exec::FilterBitmapExec;
 use super::messages::{
     ColumnsMessage, FilterMessage, HitMessage, IdsMessage, MergeMessage, Node, NodeMessage,
