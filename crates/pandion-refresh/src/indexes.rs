@@ -224,6 +224,7 @@ fn watched(state: &CatalogState) -> HashMap<CollectionId, Watched> {
 async fn watch(inner: &Arc<Inner>, tasks: &TaskTracker, stop: &CancellationToken) {
     let mut states = inner.catalog.subscribe();
     let mut losses = inner.builder.segments.losses();
+    let mut releases = inner.pins.releases();
     let mut before = HashMap::new();
     // Segments that a crash left behind are of no collection.
     let mut is_garbage = true;
@@ -248,6 +249,8 @@ async fn watch(inner: &Arc<Inner>, tasks: &TaskTracker, stop: &CancellationToken
         tokio::select! {
             changed = states.changed() => if changed.is_err() { return },
             changed = losses.changed() => if changed.is_err() { return } else { losses.mark_changed() },
+            // A refresh has ended. If it failed, nothing needs what it built.
+            changed = releases.changed() => if changed.is_err() { return } else { is_garbage = true },
         }
     }
 }

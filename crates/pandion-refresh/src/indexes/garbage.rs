@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pandion_query::SegmentKey;
 use pandion_types::Result;
+use tokio::sync::watch;
 
 use super::Inner;
 
@@ -18,6 +19,8 @@ const ATTEMPTS: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
     keys: Mutex<HashMap<SegmentKey, usize>>,
+    /// Counts the pins that are gone.
+    released: watch::Sender<u64>,
 }
 
 /// Keeps segments from being deleted, those that do not exist yet included.
@@ -31,6 +34,11 @@ impl Pins {
     pub(crate) fn pin(self: &Arc<Self>, keys: Vec<SegmentKey>) -> Pin {
         self.change(|counts| keys.iter().for_each(|key| *counts.entry(*key).or_default() += 1));
         Pin { pins: Arc::clone(self), keys }
+    }
+
+    /// Changes when a pin is gone: what it held may be garbage now.
+    pub(crate) fn releases(&self) -> watch::Receiver<u64> {
+        self.released.subscribe()
     }
 
     pub(crate) fn holds(&self, key: &SegmentKey) -> bool {
@@ -54,6 +62,7 @@ impl Drop for Pin {
                 }
             }
         });
+        self.pins.released.send_modify(|count| *count += 1);
     }
 }
 
