@@ -18,6 +18,7 @@ mod batches;
 mod codec;
 mod columns_exec;
 mod filter_exec;
+mod messages;
 mod rows_exec;
 mod take_exec;
 mod topk_exec;

@@ -529,9 +529,10 @@ mod indexes {
 
     #[tokio::test]
     async fn scalar_fields_have_scalar_indexes() {
+        type Params<'a> = &'a [(&'a str, &'a str)];
         let catalog = with_scalars().await;
         let ngram = [("index_type", "NGRAM"), ("params", "{\"min_gram\":2,\"max_gram\":\"3\"}")];
-        let cases: [(&str, &[(&str, &str)], &str); 5] = [
+        let cases: [(&str, Params<'_>, &str); 5] = [
             ("n", &[("index_type", "STL_SORT"), ("metric_type", "L2")], "index_type=STL_SORT"),
             ("s", &ngram, "index_type=NGRAM max_gram=3 min_gram=2"),
             ("t", &[("index_type", "Trie")], "index_type=Trie"),

@@ -20,10 +20,14 @@ use pandion_index::{QueryBatch, ScoreRange};
 use pandion_types::{
     CollectionId, Error, FieldId, FieldSchema, ManifestVersion, MetricType, Result, RowId,
 };
-use prost::Message;
+use prost::Message as _;
 
 use super::columns_exec::{ColumnsExec, Form, FormedColumn};
 use super::filter_exec::FilterBitmapExec;
+use super::messages::{
+    ColumnsMessage, FilterMessage, HitMessage, IdsMessage, MergeMessage, Node, NodeMessage,
+    PartitionMessage, RowsMessage, TakeMessage, TopKMessage, Version,
+};
 use super::rows_exec::{MatchingRowsExec, RowIdsExec};
 use super::take_exec::RowTakeExec;
 use super::topk_exec::{Target, TopKMergeExec, VectorTopKExec};
@@ -32,7 +36,7 @@ use crate::aggregate::udaf;
 use crate::counters::Counters;
 use crate::engine::QueryEngine;
 use crate::filter::FilterPlan;
-use crate::request::{AggregateFunction, QueryOptions, SearchHit};
+use crate::request::{AggregateFunction, QueryOptions};
 use crate::scan::Scan;
 use crate::snapshot::Snapshot;
 
@@ -359,157 +363,4 @@ fn size(value: u64) -> Result<usize> {
 
 fn corrupt(what: &str) -> Error {
     Error::corrupt(format!("the bytes of a plan hold no {what}"))
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6, 8")]
-    node: Option<Node>,
-}
-
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum Node {
-    #[prost(message, tag = "1")]
-    Filter(FilterMessage),
-    #[prost(message, tag = "2")]
-    TopK(TopKMessage),
-    #[prost(message, tag = "3")]
-    Merge(MergeMessage),
-    #[prost(message, tag = "4")]
-    Rows(RowsMessage),
-    #[prost(message, tag = "5")]
-    Ids(IdsMessage),
-    #[prost(message, tag = "6")]
-    Take(TakeMessage),
-    #[prost(message, tag = "8")]
-    Columns(ColumnsMessage),
-}
-
-/// Names a snapshot.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Version {
-    #[prost(int64, tag = "1")]
-    collection: i64,
-    #[prost(uint64, tag = "2")]
-    manifest: u64,
-}
-
-impl Version {
-    fn of(snapshot: &Snapshot) -> Self {
-        let manifest = snapshot.manifest();
-        Self { collection: snapshot.collection().0, manifest: manifest.version.0 }
-    }
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct FilterMessage {
-    #[prost(message, optional, tag = "1")]
-    version: Option<Version>,
-    #[prost(string, optional, tag = "2")]
-    filter: Option<String>,
-    #[prost(uint64, tag = "3")]
-    seed: u64,
-    #[prost(bool, tag = "4")]
-    pruning: bool,
-    #[prost(bool, tag = "5")]
-    scalar_indexes: bool,
-    #[prost(bool, tag = "6")]
-    filter_caches: bool,
-    #[prost(message, repeated, tag = "7")]
-    partitions: Vec<PartitionMessage>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct PartitionMessage {
-    /// Positions in the manifest.
-    #[prost(uint32, repeated, tag = "1")]
-    files: Vec<u32>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TopKMessage {
-    #[prost(message, optional, tag = "1")]
-    version: Option<Version>,
-    #[prost(int64, tag = "2")]
-    field: i64,
-    #[prost(bytes = "vec", repeated, tag = "3")]
-    queries: Vec<Vec<u8>>,
-    #[prost(string, tag = "4")]
-    metric: String,
-    #[prost(uint64, tag = "5")]
-    k: u64,
-    #[prost(float, optional, tag = "6")]
-    radius: Option<f32>,
-    #[prost(float, optional, tag = "7")]
-    range_filter: Option<f32>,
-    #[prost(message, repeated, tag = "8")]
-    after: Vec<HitMessage>,
-}
-
-/// A hit; none without a row.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct HitMessage {
-    #[prost(int64, optional, tag = "1")]
-    row: Option<i64>,
-    #[prost(float, tag = "2")]
-    score: f32,
-}
-
-impl HitMessage {
-    fn of(hit: Option<&SearchHit>) -> Self {
-        Self { row: hit.map(|hit| hit.row.get()), score: hit.map_or(0.0, |hit| hit.score) }
-    }
-
-    fn hit(self) -> Result<Option<SearchHit>> {
-        let Some(row) = self.row else { return Ok(None) };
-        let row = RowId::from_i64(row).ok_or_else(|| corrupt("row id"))?;
-        Ok(Some(SearchHit { row, score: self.score }))
-    }
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct MergeMessage {
-    #[prost(string, tag = "1")]
-    metric: String,
-    #[prost(uint64, tag = "2")]
-    k: u64,
-    #[prost(uint64, tag = "3")]
-    queries: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct RowsMessage {
-    #[prost(message, optional, tag = "1")]
-    version: Option<Version>,
-    #[prost(uint64, tag = "2")]
-    skip: u64,
-    #[prost(uint64, optional, tag = "3")]
-    fetch: Option<u64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct IdsMessage {
-    #[prost(int64, repeated, tag = "1")]
-    rows: Vec<i64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TakeMessage {
-    #[prost(message, optional, tag = "1")]
-    version: Option<Version>,
-    #[prost(int64, repeated, tag = "2")]
-    fields: Vec<i64>,
-    #[prost(uint64, tag = "3")]
-    bytes_max: u64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ColumnsMessage {
-    #[prost(message, optional, tag = "1")]
-    version: Option<Version>,
-    #[prost(int64, repeated, tag = "2")]
-    fields: Vec<i64>,
-    /// One for each field.
-    #[prost(uint32, repeated, tag = "3")]
-    forms: Vec<u32>,
 }

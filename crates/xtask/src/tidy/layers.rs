@@ -32,8 +32,8 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "prost*",
-        &["pandion-proto", "pandion-server", "pandion-manifest", "pandion"],
-        "wire types stay at the doors, in our own clients of them and in the manifest's codec",
+        &["pandion-proto", "pandion-server", "pandion-manifest", "pandion-query", "pandion"],
+        "wire types stay at the doors, in our own clients of them and in the codecs of manifest and plan",
     ),
 ];
 
