@@ -162,7 +162,7 @@ pub fn write(items: &[Item]) -> String {
 pub fn spell_out(filter: &str) -> Result<String> {
     let mut text = String::new();
     for (at, part) in filter.split('@').enumerate() {
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             text.push_str(part);
         } else if part.is_empty() {
             text.push('@');
@@ -180,7 +180,7 @@ pub fn spell_out(filter: &str) -> Result<String> {
             bail!("@{part}@ stands for nothing");
         }
     }
-    ensure!(filter.matches('@').count() % 2 == 0, "an at sign is left over");
+    ensure!(filter.matches('@').count().is_multiple_of(2), "an at sign is left over");
     Ok(text)
 }
 

@@ -57,7 +57,7 @@ impl Way {
 pub fn all() -> Vec<Way> {
     let mut ways: Vec<Way> = (0..8).map(query).collect();
     ways.extend([counted(), searched(false), searched(true), searched_coded(), read_again()]);
-    ways.push(Way::new("query through bytes", |lake, filter| lake.query_coded(filter)));
+    ways.push(Way::new("query through bytes", Lake::query_coded));
     ways.extend(KINDS.into_iter().map(indexed));
     ways
 }
