@@ -55,6 +55,13 @@ impl Reference {
                 Cell::Text(text) => Some(self.regex.as_ref()?.is_match(text)),
                 _ => None,
             }),
+            // A document that is JSON null, or no JSON, is a value of the field all the same.
+            Predicate::IsNull(Operand::Field(field)) => {
+                Ok(Some(matches!(rows.cell(field)?, Cell::Null)))
+            }
+            Predicate::IsNotNull(Operand::Field(field)) => {
+                Ok(Some(!matches!(rows.cell(field)?, Cell::Null)))
+            }
             Predicate::IsNull(operand) => {
                 rows.with(operand, &mut |cell| Some(matches!(cell, Cell::Null)))
             }
