@@ -58,7 +58,7 @@ impl Reference {
                 Cell::Text(text) => Some(self.regex.as_ref()?.is_match(text)),
                 _ => None,
             }),
-            // A whole document is a value of its field, whatever it holds.
+            // A document that is JSON null, or no JSON, is a value of the field all the same.
             Predicate::IsNull(Operand::Field(field)) => {
                 Ok(Some(matches!(rows.cell(field)?, Cell::Null)))
             }
