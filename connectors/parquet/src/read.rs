@@ -1,5 +1,7 @@
 //! Columns of a row group, and single rows, as Arrow arrays of the fields' canonical types.
 
+mod dictionary;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,32 +61,13 @@ impl ParquetFile {
             Some(_) => self.with_page_index(stats).await?,
             None => self.arrow(),
         };
-        let mut decoder =
-            guard::guarded(&plan.place, || plan.decoder(metadata, row_group, selection))?;
-        let mut batches = Vec::new();
-        let mut rows = 0;
-        loop {
-            match guard::guarded(&plan.place, || plan.step(&mut decoder))? {
-                DecodeResult::NeedsData(ranges) => {
-                    let bytes = plan.fetch(&ranges, stats).await?;
-                    guard::guarded(&plan.place, || plan.push(&mut decoder, ranges, bytes))?;
-                }
-                DecodeResult::Data(batch) => {
-                    rows += batch.num_rows();
-                    stats.count_rows_decoded(batch.num_rows() as u64);
-                    batches.push(guard::guarded(&plan.place, || plan.convert(&batch))?);
-                }
-                DecodeResult::Finished => break,
-            }
-        }
+        let batches = plan.run(metadata, selection, stats).await?;
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if rows != expected {
-            return Err(Error::corrupt(format!(
-                "{}: {rows} rows were decoded, there should be {expected}",
-                plan.place
-            ))
-            .about(Subject::Source));
+            return Err(plan.wrong_rows(rows, expected));
         }
-        Ok(batches)
+        let convert = |batch| guard::guarded(&plan.place, || plan.convert(&batch));
+        batches.into_iter().map(convert).collect()
     }
 
     /// Reads `fields` of single rows of the file, counted from 0 in the file, which are ascending
@@ -232,6 +215,39 @@ impl<'a> Plan<'a> {
             builder = builder.with_row_selection(selection);
         }
         builder.build().map_err(|error| guard::foreign(error, &self.place))
+    }
+
+    /// Reads and decodes the rows, as the file has them.
+    async fn run(
+        &self,
+        metadata: &ArrowReaderMetadata,
+        selection: Option<RowSelection>,
+        stats: &IoStats,
+    ) -> Result<Vec<RecordBatch>> {
+        let decoder = || self.decoder(metadata, self.row_group, selection);
+        let mut decoder = guard::guarded(&self.place, decoder)?;
+        let mut batches = Vec::new();
+        loop {
+            match guard::guarded(&self.place, || self.step(&mut decoder))? {
+                DecodeResult::NeedsData(ranges) => {
+                    let bytes = self.fetch(&ranges, stats).await?;
+                    guard::guarded(&self.place, || self.push(&mut decoder, ranges, bytes))?;
+                }
+                DecodeResult::Data(batch) => {
+                    stats.count_rows_decoded(batch.num_rows() as u64);
+                    batches.push(batch);
+                }
+                DecodeResult::Finished => return Ok(batches),
+            }
+        }
+    }
+
+    fn wrong_rows(&self, rows: usize, expected: usize) -> Error {
+        Error::corrupt(format!(
+            "{}: {rows} rows were decoded, there should be {expected}",
+            self.place
+        ))
+        .about(Subject::Source)
     }
 
     fn step(&self, decoder: &mut ParquetPushDecoder) -> Result<DecodeResult<RecordBatch>> {

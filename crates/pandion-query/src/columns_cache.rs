@@ -1,4 +1,6 @@
 //! Decoded columns that filters read, in memory, within a budget of bytes.
+//!
+//! A column of few distinct strings is kept as the file has it: numbers into a list of strings.
 
 use std::sync::Arc;
 
@@ -139,6 +141,9 @@ async fn read(
     stats: &IoStats,
 ) -> Result<Column> {
     let (_, file) = snapshot.file(unit.file)?;
+    if let Some(column) = file.read_dictionary(field, unit.row_group, stats).await? {
+        return Ok(Column(column));
+    }
     let batches = file.read(std::slice::from_ref(field), unit.row_group, None, stats).await?;
     let parts: Vec<&dyn arrow::array::Array> =
         batches.iter().flat_map(RecordBatch::columns).map(AsRef::as_ref).collect();

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BooleanArray, DictionaryArray, Int64Array, UInt32Array,
+    new_null_array,
+};
 use arrow::compute;
+use arrow::datatypes::{DataType as ArrowType, Int32Type};
 use pandion_index::Bitmap;
 use pandion_types::{Error, Result, RowId};
 use parquet::arrow::arrow_reader::RowSelection;
@@ -27,6 +31,9 @@ const SPARSE: usize = 8;
 
 /// A unit of which fewer than one row in so many is looked at is not worth reading as a whole.
 const SPARSE_READ: usize = 2;
+
+/// A column with more distinct strings than one for so many rows is tested row by row.
+const DISTINCT_SHARE: usize = 4;
 
 /// What is to be tested in a unit.
 #[derive(Debug)]
@@ -70,7 +77,10 @@ pub(crate) async fn evaluate(
     let mut matching = match columns {
         Some(columns) => {
             check_rows(snapshot, unit, unit.rows, &columns)?;
-            if dense {
+            if let Some(numbers) = numbers(&columns, &test.filter) {
+                counters.rows_filtered.add(unit.rows as u64);
+                by_distinct(&test.filter, numbers)?
+            } else if dense {
                 whole(snapshot, unit, test, &columns, counters).await?
             } else {
                 let at = positions(test.selection.as_ref(), unit.rows);
@@ -122,7 +132,8 @@ async fn whole(
             tokio::task::yield_now().await;
         }
         let rows = CHUNK_ROWS.min(unit.rows - start);
-        let chunk = columns.iter().map(|column| column.slice(start, rows)).collect();
+        let chunk = columns.iter().map(|column| plain(&column.slice(start, rows)));
+        let chunk = chunk.collect::<Result<_>>()?;
         let keys =
             || Int64Array::from_iter_values((start..start + rows).map(|row| first_key + key(row)));
         let tested = test.filter.test(chunk, rows, keys)?;
@@ -130,6 +141,64 @@ async fn whole(
     }
     counters.rows_filtered.add(unit.rows as u64);
     Ok(matching)
+}
+
+/// The only column of a filter, when it is kept as numbers into a list of distinct strings and the
+/// filter reads nothing else.
+fn numbers<'a>(
+    columns: &'a [ArrayRef],
+    filter: &CompiledFilter,
+) -> Option<&'a DictionaryArray<Int32Type>> {
+    let [column] = columns else { return None };
+    column.as_dictionary_opt().filter(|numbers: &&DictionaryArray<Int32Type>| {
+        !filter.uses_key() && numbers.values().len() <= numbers.len() / DISTINCT_SHARE
+    })
+}
+
+/// Tests each distinct string once, and null, and gives every row the answer of its string.
+fn by_distinct(filter: &CompiledFilter, numbers: &DictionaryArray<Int32Type>) -> Result<Bitmap> {
+    let distinct = numbers.values();
+    let null = new_null_array(distinct.data_type(), 1);
+    let values = compute::concat(&[distinct.as_ref(), null.as_ref()]).map_err(|error| {
+        Error::internal("the strings of a cached column could not be joined").caused_by(error)
+    })?;
+    let no_keys = || Int64Array::from(Vec::<i64>::new());
+    let tested = filter.test(vec![values], distinct.len() + 1, no_keys)?;
+    // Unknown is not a match.
+    let answers: Vec<bool> =
+        (0..tested.len()).map(|at| tested.is_valid(at) && tested.value(at)).collect();
+    let of_null = answers.last().copied().unwrap_or(false);
+    let answer = |number: i32| {
+        usize::try_from(number).ok().and_then(|at| answers.get(at)).copied().unwrap_or(false)
+    };
+    let keys = numbers.keys();
+    let word = |keys: &[i32]| {
+        let bits = keys.iter().enumerate();
+        bits.fold(0_u64, |word, (bit, &key)| word | u64::from(answer(key)) << bit)
+    };
+    let words: Vec<u64> = keys.values().chunks(64).map(word).collect();
+    let mut matching = Bitmap::from_words(words, keys.len())
+        .ok_or_else(|| Error::internal("a bitmap has the wrong length"))?;
+    if let Some(nulls) = keys.nulls() {
+        for row in (0..keys.len()).filter(|&row| nulls.is_null(row)) {
+            if of_null {
+                matching.insert(row);
+            } else {
+                matching.remove(row);
+            }
+        }
+    }
+    Ok(matching)
+}
+
+/// A column with its values in place, as filters take them.
+fn plain(column: &ArrayRef) -> Result<ArrayRef> {
+    if !matches!(column.data_type(), ArrowType::Dictionary(..)) {
+        return Ok(Arc::clone(column));
+    }
+    compute::cast(column, &ArrowType::Utf8).map_err(|error| {
+        Error::internal("the strings of a cached column could not be read").caused_by(error)
+    })
 }
 
 /// Reads the selected rows, or the whole unit, and tests them.
@@ -195,10 +264,13 @@ fn key(row: usize) -> i64 {
 fn taken(columns: &[ArrayRef], at: &[usize]) -> Result<Vec<ArrayRef>> {
     let at = at.iter().map(|&row| u32::try_from(row).unwrap_or(u32::MAX));
     let at = UInt32Array::from_iter_values(at);
-    let columns = columns.iter().map(|column| compute::take(column, &at, None));
-    columns.collect::<std::result::Result<_, _>>().map_err(|error| {
-        Error::internal("selecting rows of a cached column failed").caused_by(error)
-    })
+    let columns = columns.iter().map(|column| {
+        let taken = compute::take(column, &at, None).map_err(|error| {
+            Error::internal("selecting rows of a cached column failed").caused_by(error)
+        })?;
+        plain(&taken)
+    });
+    columns.collect()
 }
 
 /// The rows for which the test is true, 64 to a word; unknown is not true.

@@ -78,6 +78,11 @@ impl CompiledFilter {
         })
     }
 
+    /// Whether the filter reads the primary key of a row.
+    pub(crate) fn uses_key(&self) -> bool {
+        self.uses_key
+    }
+
     pub(crate) fn fields(&self) -> &[FieldSchema] {
         &self.fields
     }

@@ -7,6 +7,7 @@
 )]
 
 mod bloom;
+mod distinct;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
