@@ -12,6 +12,7 @@ use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use pandion_filter::{
     ArithmeticOp, Bound, CompareOp, ContainsMode, FieldRef, Operand, PathSegment, Predicate, Value,
 };
+use pandion_index::scalar::compile_regex;
 use pandion_types::{DataType, FieldId};
 use regex::Regex;
 use serde_json::Value as Json;
@@ -28,7 +29,7 @@ pub(super) struct Reference {
 impl Reference {
     pub(super) fn new(term: &Predicate, positions: HashMap<FieldId, usize>) -> Self {
         let regex = match term {
-            Predicate::RegexMatch { pattern, .. } => Some(Regex::new(pattern).unwrap()),
+            Predicate::RegexMatch { pattern, .. } => Some(compile_regex(pattern).unwrap()),
             _ => None,
         };
         Self { term: term.clone(), regex, positions }
