@@ -215,13 +215,13 @@ fn scan_weight(term: &Predicate) -> u64 {
     const NUMBER: u64 = 2;
     const STRING: u64 = 8;
     const NESTED: u64 = 64;
-    let operand = match term {
-        Predicate::Compare { operand, .. }
-        | Predicate::Range { operand, .. }
-        | Predicate::In { operand, .. }
-        | Predicate::IsNull(operand)
-        | Predicate::IsNotNull(operand) => operand,
-        _ => return NESTED,
+    let (Predicate::Compare { operand, .. }
+    | Predicate::Range { operand, .. }
+    | Predicate::In { operand, .. }
+    | Predicate::IsNull(operand)
+    | Predicate::IsNotNull(operand)) = term
+    else {
+        return NESTED;
     };
     match operand {
         Operand::Field(field) => match field.data_type {

@@ -86,10 +86,10 @@ impl<K: Clone + Eq + Hash, V: Weigh + ?Sized> ByteCache<K, V> {
     }
 
     /// Keeps a value that was made elsewhere, unless one is there or being made.
-    pub(crate) fn insert(&self, key: &K, value: Arc<V>) {
+    pub(crate) fn insert(&self, key: &K, value: &Arc<V>) {
         let slot = self.slot(key);
-        if slot.set(Arc::clone(&value)).is_ok() {
-            self.settle(key, &slot, &value);
+        if slot.set(Arc::clone(value)).is_ok() {
+            self.settle(key, &slot, value);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef};
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
 use arrow::compute::concat;
 use pandion_source::IoStats;
 use pandion_types::{DataType, Error, FieldSchema, FileIdentity, Result};
@@ -141,7 +141,7 @@ async fn read(
     let (_, file) = snapshot.file(unit.file)?;
     let batches = file.read(std::slice::from_ref(field), unit.row_group, None, stats).await?;
     let parts: Vec<&dyn arrow::array::Array> =
-        batches.iter().flat_map(|batch| batch.columns()).map(AsRef::as_ref).collect();
+        batches.iter().flat_map(RecordBatch::columns).map(AsRef::as_ref).collect();
     concat(&parts).map(Column).map_err(|error| {
         Error::internal(format!("the values of {} could not be joined", field.name))
             .caused_by(error)

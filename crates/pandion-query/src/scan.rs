@@ -374,7 +374,7 @@ impl Collected {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.missing == 0 {
             let matches = Arc::new(FileMatches(state.groups.clone()));
-            engine.matches_cache().insert(&self.key, matches);
+            engine.matches_cache().insert(&self.key, &matches);
         }
     }
 }

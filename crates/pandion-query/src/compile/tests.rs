@@ -87,6 +87,8 @@ fn documents_that_are_malformed_lead_nowhere() {
     assert_eq!(answers("j[\"k\"] == 1"), "tuuu");
     assert_eq!(answers("j[\"k\"] != 1"), "fuuu");
     assert_eq!(answers("j[\"k\"] is null"), "fttt");
+    assert_eq!(answers("j is null"), "ffft");
+    assert_eq!(answers("j is not null"), "tttf");
     assert_eq!(answers("exists j[\"k\"]"), "tfff");
     assert_eq!(answers("not exists j[\"k\"]"), "fttt");
 }

@@ -175,11 +175,11 @@ impl Plan {
     }
 
     fn null_test(term: &Predicate, operand: &Operand, negated: bool) -> Result<Self> {
+        // A whole document is a value of its field, whatever it holds.
+        if let Operand::Field(_) = operand {
+            return Ok(Self::IsNull { source: Source::Column, negated });
+        }
         match Place::of(operand) {
-            // A document is the value of its field, whatever it holds.
-            _ if matches!(operand, Operand::Field(_)) => {
-                Ok(Self::IsNull { source: Source::Column, negated })
-            }
             Some(Place::Typed(source)) => Ok(Self::IsNull { source, negated }),
             Some(Place::Document { path, part: Part::Whole }) => Ok(Self::Document {
                 path: path.to_vec(),

@@ -12,9 +12,8 @@ use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use pandion_filter::{
     ArithmeticOp, Bound, CompareOp, ContainsMode, FieldRef, Operand, PathSegment, Predicate, Value,
 };
-use pandion_index::scalar::compile_regex;
 use pandion_types::{DataType, FieldId};
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde_json::Value as Json;
 
 use self::cell::{Cell, cell_at};
@@ -29,7 +28,10 @@ pub(super) struct Reference {
 impl Reference {
     pub(super) fn new(term: &Predicate, positions: HashMap<FieldId, usize>) -> Self {
         let regex = match term {
-            Predicate::RegexMatch { pattern, .. } => Some(compile_regex(pattern).unwrap()),
+            Predicate::RegexMatch { pattern, .. } => {
+                let mut builder = RegexBuilder::new(pattern);
+                Some(builder.dot_matches_new_line(true).build().unwrap())
+            }
             _ => None,
         };
         Self { term: term.clone(), regex, positions }

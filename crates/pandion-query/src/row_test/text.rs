@@ -334,9 +334,30 @@ mod tests {
             pattern in r"\^?[ab.*\u{e9}]{0,3}\$?",
             rows in prop::collection::vec(prop::option::of("[ab.*\u{e9}\n]{0,5}"), 0..90),
         ) {
-            let Ok(regex) = compile_regex(&pattern) else { return Ok(()) };
+            let mut regex = regex::RegexBuilder::new(&pattern);
+            let Ok(regex) = regex.dot_matches_new_line(true).build() else { return Ok(()) };
             let matcher = TextMatcher::regex(&pattern).unwrap();
             agrees(&matcher, &rows, |text| regex.is_match(text));
+        }
+    }
+
+    #[test]
+    fn expressions_have_the_meaning_of_re2() {
+        for (pattern, text, expected) in [
+            ("a.b", "a\nb", true),
+            ("a$", "a\nb", false),
+            ("(?m)a$", "a\nb", true),
+            (r"^\d$", "\u{663}", false),
+            (r"^\D$", "\u{663}", true),
+            (r"^[\w\W]+$", "caf\u{e9}", true),
+            (r"\bf", "\u{e9}f", true),
+            (r"\Qa.b\E", "xa.b", true),
+            (r"\Qa.b\E", "axb", false),
+            (r"^\x{4f60}$", "\u{4f60}", true),
+            ("(?i)CAF\u{c9}", "caf\u{e9}", true),
+        ] {
+            let matcher = TextMatcher::regex(pattern).unwrap();
+            assert_eq!(matcher.matches(text), expected, "{pattern} {text:?}");
         }
     }
 
