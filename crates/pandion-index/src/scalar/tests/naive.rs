@@ -75,7 +75,7 @@ pub(super) fn evaluate(row: &Row, term: &Predicate) -> Option<bool> {
             _ => None,
         },
         Predicate::RegexMatch { operand, pattern } => match read(row, operand) {
-            Row::Text(text) => Some(regex::Regex::new(pattern).unwrap().is_match(&text)),
+            Row::Text(text) => Some(compile_regex(pattern).unwrap().is_match(&text)),
             _ => None,
         },
         Predicate::IsNull(operand) => Some(matches!(read(row, operand), Row::Null)),
@@ -119,8 +119,6 @@ fn calculate(row: &Row, op: ArithmeticOp, value: &Value) -> Row {
             ArithmeticOp::Subtract => left - right,
             ArithmeticOp::Multiply => left * right,
             ArithmeticOp::Divide | ArithmeticOp::Modulo if right == 0 => return Row::Null,
-            // The smallest integer by -1: the machine's remainder overflows with its quotient.
-            ArithmeticOp::Modulo if left / right > i128::from(i64::MAX) => return Row::Null,
             ArithmeticOp::Divide => left / right,
             ArithmeticOp::Modulo => left % right,
             ArithmeticOp::BitAnd => left & right,
