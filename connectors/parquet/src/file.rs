@@ -29,6 +29,8 @@ struct Inner {
     starts: Vec<u32>,
     /// As `arrow`, with the page index.
     indexed: OnceCell<ArrowReaderMetadata>,
+    /// As `indexed`, each for one row group only.
+    indexed_groups: Vec<OnceCell<ArrowReaderMetadata>>,
 }
 
 /// A top-level column.
@@ -72,7 +74,9 @@ impl ParquetFile {
             rows = rows.saturating_add(u32::try_from(group.num_rows()).unwrap_or(u32::MAX));
             starts.push(rows);
         }
-        let inner = Inner { object, arrow, columns, starts, indexed: OnceCell::new() };
+        let indexed_groups = metadata.row_groups().iter().map(|_| OnceCell::new()).collect();
+        let indexed = OnceCell::new();
+        let inner = Inner { object, arrow, columns, starts, indexed, indexed_groups };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -137,6 +141,10 @@ impl ParquetFile {
 
     pub(crate) fn indexed(&self) -> &OnceCell<ArrowReaderMetadata> {
         &self.inner.indexed
+    }
+
+    pub(crate) fn indexed_groups(&self) -> &[OnceCell<ArrowReaderMetadata>] {
+        &self.inner.indexed_groups
     }
 
     pub(crate) fn columns(&self) -> &[Column] {

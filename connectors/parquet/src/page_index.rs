@@ -36,9 +36,43 @@ impl ParquetFile {
         self.indexed().get_or_try_init(|| self.load_page_index(stats)).await
     }
 
+    /// Metadata that know where the pages of `row_group` lie, and the number that the row group has
+    /// in them. Of a file with a large index only the part of this row group is read, once, without
+    /// the bounds of values.
+    ///
+    /// # Errors
+    /// As [`Self::page_index`].
+    pub(crate) async fn with_pages_of(
+        &self,
+        row_group: usize,
+        stats: &IoStats,
+    ) -> Result<(&ArrowReaderMetadata, usize)> {
+        let whole = self.indexed().initialized() || self.row_groups() < 2;
+        if whole || index_bytes(self.metadata()) <= INDEX_BYTES_AT_ONCE {
+            return Ok((self.with_page_index(stats).await?, row_group));
+        }
+        let Some(part) = self.indexed_groups().get(row_group) else {
+            return Ok((self.with_page_index(stats).await?, row_group));
+        };
+        let load = || async {
+            let group = Arc::new(offsets_only(self.metadata(), self.row_group(row_group)?));
+            self.load_index(&group, stats).await
+        };
+        Ok((part.get_or_try_init(load).await?, 0))
+    }
+
     async fn load_page_index(&self, stats: &IoStats) -> Result<ArrowReaderMetadata> {
+        self.load_index(self.metadata(), stats).await
+    }
+
+    /// Reads the index that `metadata` points at.
+    async fn load_index(
+        &self,
+        metadata: &Arc<ParquetMetaData>,
+        stats: &IoStats,
+    ) -> Result<ArrowReaderMetadata> {
         let place = format!("{}: page index", self.uri());
-        let parts = index_parts(self.metadata());
+        let parts = index_parts(metadata);
         let size = self.object().identity.size;
         let within = parts.iter().all(|(range, _)| range.start <= range.end && range.end <= size);
         if !within {
@@ -48,7 +82,7 @@ impl ParquetFile {
         let start = parts.iter().map(|(range, _)| range.start).min().unwrap_or(0);
         let end = parts.iter().map(|(range, _)| range.end).max().unwrap_or(0);
         if parts.is_empty() || end - start > INDEX_BYTES_MAX {
-            return Ok(self.arrow().clone());
+            return self.reader_metadata(Arc::clone(metadata), &place);
         }
         let bytes = self.object().read_range(start..end, stats).await?;
         for (range, shape) in &parts {
@@ -56,17 +90,49 @@ impl ParquetFile {
             thrift::check(part, shape, &mut |_mark, _value| ())
                 .map_err(|error| guard::malformed(error, range.start, &place))?;
         }
-        guard::guarded(&place, || {
-            let metadata = decode(self.metadata(), size, start..end, bytes)
+        let metadata = guard::guarded(&place, || {
+            let metadata = decode(metadata, size, start..end, bytes)
                 .map_err(|error| guard::foreign(error, &place))?;
-            let metadata = check(metadata)
-                .map_err(|what| Error::corrupt(format!("{place} {what}")).about(Subject::Source))?;
+            check(metadata)
+                .map_err(|what| Error::corrupt(format!("{place} {what}")).about(Subject::Source))
+        })?;
+        self.reader_metadata(Arc::new(metadata), &place)
+    }
+
+    fn reader_metadata(
+        &self,
+        metadata: Arc<ParquetMetaData>,
+        place: &str,
+    ) -> Result<ArrowReaderMetadata> {
+        guard::guarded(place, || {
             let options = ArrowReaderOptions::new().with_schema(Arc::clone(self.arrow_schema()));
-            ArrowReaderMetadata::try_new(Arc::new(metadata), options)
-                .map_err(|error| guard::foreign(error, &place))
+            ArrowReaderMetadata::try_new(metadata, options)
+                .map_err(|error| guard::foreign(error, place))
         })
     }
 }
+
+/// Bytes of the whole index, as the footer says.
+fn index_bytes(metadata: &ParquetMetaData) -> u64 {
+    index_parts(metadata).iter().map(|(range, _)| range.end.saturating_sub(range.start)).sum()
+}
+
+/// The metadata of one row group alone, pointing at where its pages lie and at nothing else.
+fn offsets_only(metadata: &ParquetMetaData, group: &RowGroupMetaData) -> ParquetMetaData {
+    let columns = group.columns().iter().cloned().map(|column| {
+        let plain = column.clone();
+        let without = column.into_builder().set_column_index_offset(None);
+        without.set_column_index_length(None).build().unwrap_or(plain)
+    });
+    let plain = group.clone();
+    let group = group.clone().into_builder().set_column_metadata(columns.collect());
+    let group = group.build().unwrap_or(plain);
+    ParquetMetaData::new(metadata.file_metadata().clone(), vec![group])
+}
+
+/// An index up to this size is read as a whole, when only a part of it is needed: one request serves
+/// all row groups.
+const INDEX_BYTES_AT_ONCE: u64 = 32 << 10;
 
 type Fields = &'static [(i16, Shape)];
 

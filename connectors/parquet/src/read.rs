@@ -57,11 +57,11 @@ impl ParquetFile {
         }
         let selection = selection.filter(|_| expected < group_rows);
         plan.skips = selection.is_some();
-        let metadata = match selection {
-            Some(_) => self.with_page_index(stats).await?,
-            None => self.arrow(),
+        let (metadata, group) = match selection {
+            Some(_) => self.with_pages_of(row_group, stats).await?,
+            None => (self.arrow(), row_group),
         };
-        let batches = plan.run(metadata, selection, stats).await?;
+        let batches = plan.run(metadata, group, selection, stats).await?;
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if rows != expected {
             return Err(plan.wrong_rows(rows, expected));
@@ -217,14 +217,16 @@ impl<'a> Plan<'a> {
         builder.build().map_err(|error| guard::foreign(error, &self.place))
     }
 
-    /// Reads and decodes the rows, as the file has them.
+    /// Reads and decodes the rows, as the file has them; `row_group` is the number that the row group
+    /// has in `metadata`.
     async fn run(
         &self,
         metadata: &ArrowReaderMetadata,
+        row_group: usize,
         selection: Option<RowSelection>,
         stats: &IoStats,
     ) -> Result<Vec<RecordBatch>> {
-        let decoder = || self.decoder(metadata, self.row_group, selection);
+        let decoder = || self.decoder(metadata, row_group, selection);
         let mut decoder = guard::guarded(&self.place, decoder)?;
         let mut batches = Vec::new();
         loop {

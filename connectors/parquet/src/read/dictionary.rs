@@ -32,7 +32,7 @@ impl ParquetFile {
     ) -> Result<Option<ArrayRef>> {
         let Some(metadata) = self.dictionary_metadata(field, row_group)? else { return Ok(None) };
         let plan = Plan::new(self, std::slice::from_ref(field), row_group)?;
-        let batches = plan.run(&metadata, None, stats).await?;
+        let batches = plan.run(&metadata, row_group, None, stats).await?;
         let expected = self.row_group_rows(row_group).len();
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if rows != expected {

@@ -125,6 +125,28 @@ async fn rows_are_taken_in_order_across_row_groups_and_the_index_is_read_once() 
 }
 
 #[tokio::test]
+async fn of_a_large_page_index_only_the_part_of_the_row_group_is_read() {
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(8000))
+        .set_data_page_row_count_limit(20)
+        .set_write_batch_size(20)
+        .set_dictionary_enabled(false)
+        .build();
+    let bytes = write(&columns_of(24_000), properties);
+    let (file, whole) = (open(bytes.clone()).await, open(bytes).await);
+    let (of_file, of_whole) = (IoStats::default(), IoStats::default());
+    whole.page_index(&of_whole).await.unwrap();
+    for row in [16_001, 16_002, 3] {
+        let part = file.take(&fields(), &[row], &of_file).await.unwrap();
+        assert_eq!(part, whole.take(&fields(), &[row], &of_whole).await.unwrap());
+    }
+    let (part, all) = (of_file.counts(), of_whole.counts());
+    assert!(part.bytes_read < all.bytes_read / 2, "{part:?}, {all:?}");
+    // The index of two row groups, of one of them once for two rows.
+    assert_eq!(part.read_requests, all.read_requests + 1);
+}
+
+#[tokio::test]
 async fn a_file_without_page_index_is_read_whole_and_right() {
     let properties = WriterProperties::builder()
         .set_offset_index_disabled(true)

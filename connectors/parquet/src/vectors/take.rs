@@ -69,12 +69,12 @@ impl ParquetFile {
             return Ok(new_empty_array(&columns::canonical_type(field)?));
         }
         let (leaf, layout) = self.vector_column(field)?;
-        let metadata = self.page_index(stats).await?;
+        let (metadata, group) = self.with_pages_of(row_group, stats).await?;
         let mut gathered = Gathered {
             bytes: MutableBuffer::with_capacity(rows.len() * layout.vector_type.bytes()),
             valid: Vec::with_capacity(rows.len()),
         };
-        match Wanted::new(&metadata, row_group, leaf, rows) {
+        match Wanted::new(metadata.metadata(), group, leaf, rows) {
             Some(wanted) => {
                 let ranges: Vec<Range<u64>> = wanted.ranges().collect();
                 let bytes = self.object().read_ranges(&ranges, stats).await?;
