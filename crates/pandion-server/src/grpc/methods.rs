@@ -10,9 +10,13 @@ use pandion_types::{Error, ErrorKind, Result, Subject};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Door, aliases, collections, databases, hybrid, indexes, loading, partitions, querying,
+    Caller, Door, aliases, collections, databases, hybrid, indexes, loading, partitions, querying,
     refreshing, reply::Reply, searching, system, writes,
 };
+
+/// Rows of a collection, and bytes of a request, up to which requests are answered where they arrive.
+const LIGHT_ROWS: u64 = 16_384;
+const LIGHT_REQUEST_BYTES: usize = 16 << 10;
 
 type Answer<'a, T> =
     Pin<Box<dyn Future<Output = std::result::Result<Response<T>, Status>> + Send + 'a>>;
@@ -60,7 +64,36 @@ macro_rules! served {
     )*};
 }
 
-/// As `served`, for methods that compute: they run on the query threads.
+/// A request to read a collection.
+trait Reading: prost::Message {
+    /// The names of database and collection.
+    fn names(&self) -> (&str, &str);
+}
+
+macro_rules! reading {
+    ($($request:ty),*) => {$(
+        impl Reading for $request {
+            fn names(&self) -> (&str, &str) {
+                (&self.db_name, &self.collection_name)
+            }
+        }
+    )*};
+}
+
+reading!(milvus::SearchRequest, milvus::HybridSearchRequest, milvus::QueryRequest);
+
+impl Door {
+    /// Whether the work of a request is over sooner than it takes to wake another thread for it.
+    fn is_light(&self, caller: &Caller, request: &impl Reading) -> bool {
+        let (database, name) = request.names();
+        let state = self.node().catalog().state();
+        let collection = state.collection(caller.database_of(database), name);
+        let rows = collection.ok().and_then(|collection| Some(collection.serving()?.rows));
+        rows.is_none_or(|rows| rows <= LIGHT_ROWS) && request.encoded_len() <= LIGHT_REQUEST_BYTES
+    }
+}
+
+/// As `served`, for methods that compute: unless they are light, they run on the query threads.
 macro_rules! computed {
     ($($module:ident::$method:ident($request:ty) -> $reply:ty;)*) => {$(
         fn $method<'life0, 'async_trait>(
@@ -74,6 +107,9 @@ macro_rules! computed {
             Box::pin(answer(stringify!($method), async move {
                 let (metadata, _, request) = request.into_parts();
                 let caller = self.caller(&metadata)?;
+                if self.is_light(&caller, &request) {
+                    return $module::$method(self, &caller, request).await;
+                }
                 let door = self.clone();
                 let work = async move { $module::$method(&door, &caller, request).await };
                 self.node().threads().run(work).await
