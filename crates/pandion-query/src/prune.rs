@@ -81,7 +81,9 @@ impl Pruner {
     ) -> Result<ParquetAccessPlan> {
         let groups = file.metadata().num_row_groups();
         let mut plan = ParquetAccessPlan::new_all(groups);
-        let Some(pruner) = self.for_file(file) else { return Ok(plan) };
+        // A filter on primary keys alone is decided without the file.
+        let pruner = if self.fields.is_empty() { None } else { self.for_file(file) };
+        let Some(pruner) = pruner else { return Ok(plan) };
         let metrics = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
         let parquet_schema = file.metadata().file_metadata().schema_descr();
         let mut filter = RowGroupAccessPlanFilter::new(plan);
