@@ -85,10 +85,9 @@ impl ParquetFile {
         let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
         let place = format!("{}: schema", self.uri());
         // A schema that the reader refuses is read plainly instead.
-        let made = guard::guarded(&place, || {
+        guard::guarded(&place, || {
             Ok(ArrowReaderMetadata::try_new(Arc::clone(self.metadata()), options).ok())
-        });
-        made
+        })
     }
 }
 

@@ -72,14 +72,7 @@ pub(super) fn compare(op: CompareOp, left: &Value, right: &Value) -> Option<bool
         (Value::Bool(left), Value::Bool(right)) if !op.is_ordering() => left.cmp(right),
         _ => number(left)?.partial_cmp(&number(right)?)?,
     };
-    Some(match op {
-        CompareOp::Equal => ordering.is_eq(),
-        CompareOp::NotEqual => ordering.is_ne(),
-        CompareOp::Less => ordering.is_lt(),
-        CompareOp::LessEqual => ordering.is_le(),
-        CompareOp::Greater => ordering.is_gt(),
-        CompareOp::GreaterEqual => ordering.is_ge(),
-    })
+    Some(op.holds(ordering))
 }
 
 fn number(value: &Value) -> Option<f64> {

@@ -1,5 +1,6 @@
 //! What predicates are made of: literals, the places in a row that they read, and operators.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use pandion_types::{DataType, FieldId, FieldSchema};
@@ -171,6 +172,19 @@ pub enum ArithmeticOp {
 }
 
 impl ArithmeticOp {
+    /// The result for two doubles; `None` for operators that are for integers only.
+    #[inline]
+    #[must_use]
+    pub fn floats(self, left: f64, right: f64) -> Option<f64> {
+        match self {
+            Self::Add => Some(left + right),
+            Self::Subtract => Some(left - right),
+            Self::Multiply => Some(left * right),
+            Self::Divide => Some(left / right),
+            Self::Modulo | Self::BitAnd | Self::BitOr | Self::BitXor => None,
+        }
+    }
+
     /// The operator as it is written.
     #[must_use]
     pub fn symbol(self) -> &'static str {
@@ -232,6 +246,35 @@ pub enum CompareOp {
 }
 
 impl CompareOp {
+    /// Whether it holds between two values that are ordered so.
+    #[must_use]
+    pub fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Equal => ordering.is_eq(),
+            Self::NotEqual => ordering.is_ne(),
+            Self::Less => ordering.is_lt(),
+            Self::LessEqual => ordering.is_le(),
+            Self::Greater => ordering.is_gt(),
+            Self::GreaterEqual => ordering.is_ge(),
+        }
+    }
+
+    /// Whether it holds between two numbers, as IEEE 754 compares: NaN differs from everything and
+    /// has no order.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::float_cmp, reason = "equality of values is what is asked for")]
+    pub fn holds_for_floats(self, left: f64, right: f64) -> bool {
+        match self {
+            Self::Equal => left == right,
+            Self::NotEqual => left != right,
+            Self::Less => left < right,
+            Self::LessEqual => left <= right,
+            Self::Greater => left > right,
+            Self::GreaterEqual => left >= right,
+        }
+    }
+
     /// The operator as it is written.
     #[must_use]
     pub fn symbol(self) -> &'static str {

@@ -1,7 +1,5 @@
 //! One value, and how it compares with a literal: the contract of `pandion_filter::typed`.
 
-use std::cmp::Ordering;
-
 use pandion_filter::{ArithmeticOp, Bound, CompareOp, Operand, Value};
 
 /// A value of a row; none of them is null.
@@ -46,17 +44,17 @@ impl<'a> Cell<'a> {
             (Self::Text(left), Value::String(right)) => left.cmp(right.as_str()),
             (Self::Instant(left), Value::Timestamp(right)) => left.cmp(right),
             (Self::Int(left), Value::Float(right)) => {
-                return Some(compare_floats(to_float(left), op, *right));
+                return Some(op.holds_for_floats(to_float(left), *right));
             }
             (Self::Float(left), Value::Int(right)) => {
-                return Some(compare_floats(left, op, to_float(*right)));
+                return Some(op.holds_for_floats(left, to_float(*right)));
             }
             (Self::Float(left), Value::Float(right)) => {
-                return Some(compare_floats(left, op, *right));
+                return Some(op.holds_for_floats(left, *right));
             }
             _ => return None,
         };
-        Some(holds(op, ordering))
+        Some(op.holds(ordering))
     }
 
     /// Whether it lies between the ends.
@@ -100,11 +98,11 @@ impl<'a> Cell<'a> {
         match (self, value) {
             (Self::Int(left), Value::Int(right)) => integers(left, op, *right).map(Cell::Int),
             (Self::Int(left), Value::Float(right)) => {
-                floats(to_float(left), op, *right).map(Cell::Float)
+                op.floats(to_float(left), *right).map(Cell::Float)
             }
-            (Self::Float(left), Value::Float(right)) => floats(left, op, *right).map(Cell::Float),
+            (Self::Float(left), Value::Float(right)) => op.floats(left, *right).map(Cell::Float),
             (Self::Float(left), Value::Int(right)) => {
-                floats(left, op, to_float(*right)).map(Cell::Float)
+                op.floats(left, to_float(*right)).map(Cell::Float)
             }
             _ => None,
         }
@@ -126,43 +124,7 @@ fn integers(left: i64, op: ArithmeticOp, right: i64) -> Option<i64> {
     }
 }
 
-fn floats(left: f64, op: ArithmeticOp, right: f64) -> Option<f64> {
-    match op {
-        ArithmeticOp::Add => Some(left + right),
-        ArithmeticOp::Subtract => Some(left - right),
-        ArithmeticOp::Multiply => Some(left * right),
-        ArithmeticOp::Divide => Some(left / right),
-        ArithmeticOp::Modulo
-        | ArithmeticOp::BitAnd
-        | ArithmeticOp::BitOr
-        | ArithmeticOp::BitXor => None,
-    }
-}
-
 /// A comparison of an integer with a double is one of doubles.
 pub(super) fn to_float(value: i64) -> f64 {
     value as f64
-}
-
-fn holds(op: CompareOp, ordering: Ordering) -> bool {
-    match op {
-        CompareOp::Equal => ordering.is_eq(),
-        CompareOp::NotEqual => ordering.is_ne(),
-        CompareOp::Less => ordering.is_lt(),
-        CompareOp::LessEqual => ordering.is_le(),
-        CompareOp::Greater => ordering.is_gt(),
-        CompareOp::GreaterEqual => ordering.is_ge(),
-    }
-}
-
-/// As IEEE 754 compares: NaN differs from everything and has no order.
-fn compare_floats(left: f64, op: CompareOp, right: f64) -> bool {
-    match op {
-        CompareOp::Equal => left == right,
-        CompareOp::NotEqual => left != right,
-        CompareOp::Less => left < right,
-        CompareOp::LessEqual => left <= right,
-        CompareOp::Greater => left > right,
-        CompareOp::GreaterEqual => left >= right,
-    }
 }

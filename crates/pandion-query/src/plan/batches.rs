@@ -49,16 +49,14 @@ pub(super) fn matches_batch(found: &Matches) -> Result<RecordBatch> {
             .map_err(|error| Error::internal(format!("{value} rows")).caused_by(error))?;
         Ok(Arc::new(UInt32Array::from(vec![value])))
     };
-    let bytes = found
-        .rows
-        .as_ref()
-        .map(|rows| rows.words().iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>());
+    // Words are little-endian in memory: `pandion-index` is not built for other machines.
+    let bytes = found.rows.as_ref().map(|rows| bytemuck::cast_slice::<u64, u8>(rows.words()));
     let columns = vec![
         number(*file)?,
         number(*row_group)?,
         Arc::new(UInt32Array::from(vec![*first_row])) as ArrayRef,
         number(*rows)?,
-        Arc::new(BinaryArray::from_opt_vec(vec![bytes.as_deref()])),
+        Arc::new(BinaryArray::from_opt_vec(vec![bytes])),
     ];
     batch(&MATCHES, columns)
 }
@@ -82,9 +80,15 @@ pub(crate) fn matches_of(batch: &RecordBatch) -> Result<Vec<Matches>> {
                 rows: number(rows, at)? as usize,
             };
             let rows = if matches.is_valid(at) {
-                let (words, rest) = matches.value(at).as_chunks::<8>();
-                let words = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-                let bitmap = Bitmap::from_words(words, unit.rows).filter(|_| rest.is_empty());
+                let bytes = matches.value(at);
+                // The bytes of an array may lie anywhere.
+                let mut words = vec![0_u64; bytes.len() / size_of::<u64>()];
+                let into: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+                if into.len() != bytes.len() {
+                    return Err(malformed());
+                }
+                into.copy_from_slice(bytes);
+                let bitmap = Bitmap::from_words(words, unit.rows);
                 Some(Arc::new(bitmap.ok_or_else(malformed)?))
             } else {
                 None

@@ -18,7 +18,7 @@ pub(super) fn calculate(
     op: ArithmeticOp,
     literal: &Value,
 ) -> JsonValue<'static> {
-    let float = |left, right| floats(left, op, right).map(JsonValue::Float);
+    let float = |left, right| op.floats(left, right).map(JsonValue::Float);
     let outcome = match (value, literal) {
         (JsonValue::Int(left), Value::Int(right)) => match integers(*left, op, *right) {
             (result, false) => Some(JsonValue::Int(result)),
@@ -46,20 +46,6 @@ fn integers(left: i64, op: ArithmeticOp, right: i64) -> (i64, bool) {
         ArithmeticOp::BitAnd => (left & right, false),
         ArithmeticOp::BitOr => (left | right, false),
         ArithmeticOp::BitXor => (left ^ right, false),
-    }
-}
-
-#[inline]
-fn floats(left: f64, op: ArithmeticOp, right: f64) -> Option<f64> {
-    match op {
-        ArithmeticOp::Add => Some(left + right),
-        ArithmeticOp::Subtract => Some(left - right),
-        ArithmeticOp::Multiply => Some(left * right),
-        ArithmeticOp::Divide => Some(left / right),
-        ArithmeticOp::Modulo
-        | ArithmeticOp::BitAnd
-        | ArithmeticOp::BitOr
-        | ArithmeticOp::BitXor => None,
     }
 }
 

@@ -87,8 +87,7 @@ impl ValueTest {
         let mut test = Self::default();
         match literal {
             Value::Bool(literal) => {
-                test.booleans =
-                    Some([false, true].map(|value| Some(holds(op, value.cmp(literal)))));
+                test.booleans = Some([false, true].map(|value| Some(op.holds(value.cmp(literal)))));
             }
             Value::Int(literal) => {
                 test.integers = Some(Kind::new(IntTest::compare(op, *literal)));
@@ -272,7 +271,7 @@ impl FloatTest {
     #[inline]
     pub(super) fn passes(&self, value: f64) -> bool {
         match self {
-            Self::Compare(op, literal) => compare_floats(value, *op, *literal),
+            Self::Compare(op, literal) => op.holds_for_floats(value, *literal),
             Self::In(set) => set.contains(value),
             Self::Both(tests) => tests.iter().all(|test| test.passes(value)),
         }
@@ -306,7 +305,7 @@ impl TextTest {
             Self::Compare(op, literal) => match op {
                 CompareOp::Equal => value == literal,
                 CompareOp::NotEqual => value != literal,
-                op => holds(*op, value.cmp(literal.as_str())),
+                op => op.holds(value.cmp(literal.as_str())),
             },
             Self::In(set) => set.contains(value),
             Self::Matches(matcher) => matcher.matches(value),
@@ -343,30 +342,5 @@ fn and(left: Option<bool>, right: Option<bool>) -> Option<bool> {
         (Some(false), _) | (_, Some(false)) => Some(false),
         (Some(true), Some(true)) => Some(true),
         _ => None,
-    }
-}
-
-pub(super) fn holds(op: CompareOp, ordering: std::cmp::Ordering) -> bool {
-    match op {
-        CompareOp::Equal => ordering.is_eq(),
-        CompareOp::NotEqual => ordering.is_ne(),
-        CompareOp::Less => ordering.is_lt(),
-        CompareOp::LessEqual => ordering.is_le(),
-        CompareOp::Greater => ordering.is_gt(),
-        CompareOp::GreaterEqual => ordering.is_ge(),
-    }
-}
-
-/// As IEEE 754 compares: NaN differs from everything and has no order.
-#[inline]
-#[expect(clippy::float_cmp, reason = "equality of values is what is asked for")]
-pub(super) fn compare_floats(left: f64, op: CompareOp, right: f64) -> bool {
-    match op {
-        CompareOp::Equal => left == right,
-        CompareOp::NotEqual => left != right,
-        CompareOp::Less => left < right,
-        CompareOp::LessEqual => left <= right,
-        CompareOp::Greater => left > right,
-        CompareOp::GreaterEqual => left >= right,
     }
 }
