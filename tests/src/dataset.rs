@@ -168,7 +168,9 @@ impl Dataset {
 /// The folder of the scripts.
 #[must_use]
 pub fn filters_folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("filters")
+    // Asked for when the test runs: a checkout may have built it and be gone.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    package.unwrap_or_default().join("filters")
 }
 
 fn field(name: &str, data_type: DataType) -> FieldSchema {
