@@ -22,7 +22,7 @@ use crate::filter::FilterPlan;
 use crate::limits::QueryLimits;
 use crate::plan::{
     FilterBitmapExec, PlanTransport, RowIdsExec, RowTakeExec, Target, TopKMergeExec,
-    VectorTopKExec, hits_of, inbound, matches_of,
+    VectorTopKExec, hits_of, inbound, matches_in,
 };
 use crate::request::{OutputColumn, QueryOptions, SearchHit};
 use crate::scan::{FileMatches, Matches, MatchesKey, Scan};
@@ -268,7 +268,7 @@ impl QueryEngine {
         let batches = stream::iter(0..plan.output_partitioning().partition_count())
             .map(move |partition| plan.execute(partition, Arc::clone(&context)))
             .try_flatten();
-        Ok(matches_stream(batches))
+        Ok(matches_in(batches))
     }
 
     /// The plan that finds the `k` nearest rows to each query vector, nearest first; equal scores
@@ -362,22 +362,6 @@ impl QueryEngine {
 /// What a request's `random_sample` draws from; the same for all parts of one request.
 fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-/// The matches in the batches of a [`FilterBitmapExec`].
-fn matches_stream(
-    batches: impl Stream<Item = datafusion::common::Result<RecordBatch>> + Send + 'static,
-) -> impl Stream<Item = Result<Matches>> + Send + 'static {
-    batches
-        .map(|batch| {
-            let found = batch.map_err(inbound).and_then(|batch| matches_of(&batch));
-            let found: Vec<Result<Matches>> = match found {
-                Ok(found) => found.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            };
-            stream::iter(found)
-        })
-        .flatten()
 }
 
 /// The fields with these ids.

@@ -32,7 +32,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::{ExecutionPlan, Partitioning, PlanProperties};
 use pandion_types::{Error, Result};
 
-pub(crate) use batches::{ROW, hits_of, matches_of, rows_of};
+pub(crate) use batches::{ROW, hits_of, matches_in, rows_of};
 pub use codec::{CodecTransport, PlanCodec, SnapshotResolver};
 pub use columns_exec::ColumnsExec;
 pub(crate) use columns_exec::{Form, FormedColumn, from_ordered};
@@ -58,7 +58,7 @@ pub trait PlanTransport: Send + Sync + std::fmt::Debug {
     ) -> Result<Arc<dyn ExecutionPlan>>;
 }
 
-/// The properties of a node that makes all its rows before it gives the first.
+/// The properties of a node whose rows are in no order that DataFusion could use.
 fn properties(schema: SchemaRef, partitions: usize, emission: EmissionType) -> Arc<PlanProperties> {
     Arc::new(PlanProperties::new(
         EquivalenceProperties::new(schema),
@@ -91,6 +91,17 @@ pub(crate) fn inbound(error: DataFusionError) -> Error {
 /// A plan that cannot be put together is a defect of ours.
 pub(crate) fn unplanned(error: DataFusionError) -> Error {
     Error::internal("the request could not be planned").caused_by(error)
+}
+
+/// A leaf with the children that a rewritten plan gives it: none.
+fn no_child(
+    leaf: Arc<dyn ExecutionPlan>,
+    children: &[Arc<dyn ExecutionPlan>],
+) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+    if children.is_empty() {
+        return Ok(leaf);
+    }
+    Err(DataFusionError::Internal(format!("{} is a leaf", leaf.name())))
 }
 
 fn one_child(

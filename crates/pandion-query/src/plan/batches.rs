@@ -6,9 +6,12 @@ use arrow::array::{
     Array, ArrayRef, AsArray as _, BinaryArray, Float32Array, Int64Array, RecordBatch, UInt32Array,
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema, SchemaRef, UInt32Type};
+use datafusion::common::Result as DataFusionResult;
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use pandion_index::Bitmap;
 use pandion_types::{Error, Result, RowId};
 
+use super::inbound;
 use crate::request::SearchHit;
 use crate::scan::{Matches, Unit};
 
@@ -61,8 +64,17 @@ pub(super) fn matches_batch(found: &Matches) -> Result<RecordBatch> {
     batch(&MATCHES, columns)
 }
 
-/// The matches in a batch of [`MATCHES`].
-pub(crate) fn matches_of(batch: &RecordBatch) -> Result<Vec<Matches>> {
+/// The matches in batches of [`MATCHES`], one after the other.
+pub(crate) fn matches_in(
+    batches: impl Stream<Item = DataFusionResult<RecordBatch>> + Send + 'static,
+) -> impl Stream<Item = Result<Matches>> + Send + 'static {
+    batches
+        .map(|batch| matches_of(&batch.map_err(inbound)?))
+        .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
+        .try_flatten()
+}
+
+fn matches_of(batch: &RecordBatch) -> Result<Vec<Matches>> {
     let [file, row_group, first_row, rows, matches] = batch.columns() else {
         return Err(malformed());
     };

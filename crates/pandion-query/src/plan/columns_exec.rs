@@ -18,13 +18,13 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, PlanProperties,
     SendableRecordBatchStream,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{TryStreamExt as _, stream};
 use pandion_types::{Error, FieldSchema, Result, RowId};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::forms::{Form, from_ordered};
-use super::batches::matches_of;
-use super::{inbound, one_child, outbound, properties};
+use super::batches::matches_in;
+use super::{one_child, outbound, properties};
 use crate::counters::Counters;
 use crate::scan::Matches;
 use crate::selection::selection_of_bitmap;
@@ -127,10 +127,7 @@ impl ExecutionPlan for ColumnsExec {
     ) -> DataFusionResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let read = Arc::clone(&self.read);
-        let batches = input
-            .map(|batch| matches_of(&batch.map_err(inbound)?))
-            .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
-            .try_flatten()
+        let batches = matches_in(input)
             .map_ok(move |found| {
                 let read = Arc::clone(&read);
                 async move {

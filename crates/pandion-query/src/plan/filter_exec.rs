@@ -13,7 +13,7 @@ use datafusion::physical_plan::{
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::batches::{MATCHES, matches_batch};
-use super::{outbound, properties};
+use super::{no_child, outbound, properties};
 use crate::scan::Scan;
 
 /// Evaluates a filter over files; the partitions are sets of files.
@@ -57,10 +57,7 @@ impl ExecutionPlan for FilterBitmapExec {
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() {
-            return Ok(self);
-        }
-        Err(DataFusionError::Internal("a filter is a leaf".to_owned()))
+        no_child(self, &children)
     }
 
     fn execute(

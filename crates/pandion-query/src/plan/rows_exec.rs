@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use datafusion::common::Result as DataFusionResult;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::EmissionType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -14,8 +14,8 @@ use datafusion::physical_plan::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pandion_types::{Error, Result, RowId};
 
-use super::batches::{ROWS, matches_of, rows_batch};
-use super::{one_child, outbound, properties};
+use super::batches::{ROWS, matches_in, rows_batch};
+use super::{no_child, one_child, outbound, properties};
 use crate::scan::Matches;
 use crate::snapshot::Snapshot;
 
@@ -88,21 +88,17 @@ impl ExecutionPlan for MatchingRowsExec {
         let batches = stream::iter(partitions)
             .map(move |partition| input.execute(partition, Arc::clone(&context)))
             .try_flatten();
-        let rows =
-            stream::try_unfold((Box::pin(batches), window), |(mut batches, mut window)| async {
-                // Looked at before the next batch is asked for, which would be computed in vain.
-                if window.left == 0 {
-                    return Ok(None);
-                }
-                let Some(batch) = batches.try_next().await? else { return Ok(None) };
-                let found = matches_of(&batch).map_err(outbound)?;
-                let mut rows = Vec::new();
-                for found in &found {
-                    window.take(found, &mut rows).map_err(outbound)?;
-                }
-                let rows = rows_batch(&rows).map_err(outbound)?;
-                Ok::<_, DataFusionError>(Some((rows, (batches, window))))
-            });
+        let matches = Box::pin(matches_in(batches));
+        let rows = stream::try_unfold((matches, window), |(mut matches, mut window)| async {
+            // Looked at before the next row group is asked for, which would be computed in vain.
+            if window.left == 0 {
+                return Ok(None);
+            }
+            let Some(found) = matches.try_next().await? else { return Ok(None) };
+            let rows = rows_batch(&window.take(&found)?)?;
+            Ok(Some((rows, (matches, window))))
+        });
+        let rows = rows.map_err(outbound);
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&ROWS), rows)))
     }
 }
@@ -115,38 +111,36 @@ struct Window {
 }
 
 impl Window {
-    fn take(&mut self, found: &Matches, rows: &mut Vec<RowId>) -> Result<()> {
+    fn take(&mut self, found: &Matches) -> Result<Vec<RowId>> {
         let count = found.count();
         if self.skip >= count {
             self.skip -= count;
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let before = rows.len();
-        append_rows(&self.snapshot, found, self.skip, self.left, rows)?;
+        let rows = rows_of_unit(&self.snapshot, found, self.skip, self.left)?;
         self.skip = 0;
-        self.left -= rows.len() - before;
-        Ok(())
+        self.left -= rows.len();
+        Ok(rows)
     }
 }
 
-/// Adds up to `wanted` rows of `found` after the first `skip`.
-fn append_rows(
+/// Up to `wanted` rows of `found` after the first `skip`.
+fn rows_of_unit(
     snapshot: &Snapshot,
     found: &Matches,
     skip: usize,
     wanted: usize,
-    rows: &mut Vec<RowId>,
-) -> Result<()> {
+) -> Result<Vec<RowId>> {
     let (entry, _) = snapshot.file(found.unit.file)?;
     let first = found.unit.first_row;
-    let mut push = |row: usize| {
+    let id = |row: usize| {
         let row = u32::try_from(row).ok().and_then(|row| first.checked_add(row));
-        row.map(|row| rows.push(RowId::new(entry.id, row)))
+        row.map(|row| RowId::new(entry.id, row))
             .ok_or_else(|| Error::corrupt("a row group has more rows than a row id can number"))
     };
     match &found.rows {
-        Some(matching) => matching.iter().skip(skip).take(wanted).try_for_each(&mut push),
-        None => (0..found.unit.rows).skip(skip).take(wanted).try_for_each(&mut push),
+        Some(matching) => matching.iter().skip(skip).take(wanted).map(id).collect(),
+        None => (0..found.unit.rows).skip(skip).take(wanted).map(id).collect(),
     }
 }
 
@@ -197,10 +191,7 @@ impl ExecutionPlan for RowIdsExec {
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() {
-            return Ok(self);
-        }
-        Err(DataFusionError::Internal("given rows are a leaf".to_owned()))
+        no_child(self, &children)
     }
 
     fn execute(

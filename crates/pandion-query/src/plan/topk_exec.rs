@@ -12,16 +12,15 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, PlanProperties,
     SendableRecordBatchStream,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{TryStreamExt as _, stream};
 use pandion_index::{QueryBatch, ScoreRange, TopK};
 use pandion_types::{FieldSchema, MetricType, Result, RowId};
 
-use super::batches::{HITS, hits_batch, hits_of, matches_of};
-use super::{inbound, one_child, outbound, properties};
+use super::batches::{HITS, hits_batch, hits_of, matches_in};
+use super::{one_child, outbound, properties};
 use crate::counters::Counters;
 use crate::engine::QueryEngine;
 use crate::request::SearchHit;
-use crate::scan::Matches;
 use crate::snapshot::Snapshot;
 
 /// What is looked for among the vectors.
@@ -104,18 +103,7 @@ impl ExecutionPlan for VectorTopKExec {
         context: Arc<TaskContext>,
     ) -> DataFusionResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
-        let matches = input
-            .map(|batch| {
-                let found: Vec<Result<Matches>> = match batch {
-                    Ok(batch) => match matches_of(&batch) {
-                        Ok(found) => found.into_iter().map(Ok).collect(),
-                        Err(error) => vec![Err(error)],
-                    },
-                    Err(error) => vec![Err(inbound(error))],
-                };
-                stream::iter(found)
-            })
-            .flatten();
+        let matches = matches_in(input);
         let (engine, snapshot) = (self.engine.clone(), Arc::clone(&self.snapshot));
         let (target, counters) = (Arc::clone(&self.target), Arc::clone(&self.counters));
         let hits = stream::once(async move {

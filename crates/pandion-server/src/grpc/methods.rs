@@ -45,8 +45,9 @@ fn unbuilt(method: &str) -> Error {
     .about(Subject::Method)
 }
 
-macro_rules! served {
-    ($($module:ident::$method:ident($request:ty) -> $reply:ty;)*) => {$(
+/// A method, answered by what `$work` makes of the door, the caller and the request.
+macro_rules! handled {
+    ($method:ident, $request:ty, $reply:ty, $work:expr) => {
         fn $method<'life0, 'async_trait>(
             &'life0 self,
             request: Request<$request>,
@@ -58,9 +59,17 @@ macro_rules! served {
             Box::pin(answer(stringify!($method), async move {
                 let (metadata, _, request) = request.into_parts();
                 let caller = self.caller(&metadata)?;
-                $module::$method(self, &caller, request).await
+                $work(self, caller, request).await
             }))
         }
+    };
+}
+
+macro_rules! served {
+    ($($module:ident::$method:ident($request:ty) -> $reply:ty;)*) => {$(
+        handled!($method, $request, $reply, async |door: &Self, caller: Caller, request| {
+            $module::$method(door, &caller, request).await
+        });
     )*};
 }
 
@@ -96,25 +105,13 @@ impl Door {
 /// As `served`, for methods that compute: unless they are light, they run on the query threads.
 macro_rules! computed {
     ($($module:ident::$method:ident($request:ty) -> $reply:ty;)*) => {$(
-        fn $method<'life0, 'async_trait>(
-            &'life0 self,
-            request: Request<$request>,
-        ) -> Answer<'async_trait, $reply>
-        where
-            'life0: 'async_trait,
-            Self: 'async_trait,
-        {
-            Box::pin(answer(stringify!($method), async move {
-                let (metadata, _, request) = request.into_parts();
-                let caller = self.caller(&metadata)?;
-                if self.is_light(&caller, &request) {
-                    return $module::$method(self, &caller, request).await;
-                }
-                let door = self.clone();
-                let work = async move { $module::$method(&door, &caller, request).await };
-                self.node().threads().run(work).await
-            }))
-        }
+        handled!($method, $request, $reply, async |door: &Self, caller: Caller, request| {
+            if door.is_light(&caller, &request) {
+                return $module::$method(door, &caller, request).await;
+            }
+            let (threads, door) = (door.node().threads(), door.clone());
+            threads.run(async move { $module::$method(&door, &caller, request).await }).await
+        });
     )*};
 }
 
