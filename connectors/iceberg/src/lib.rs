@@ -1,0 +1,1 @@
+//! Iceberg tables as sources of rows.
