@@ -316,7 +316,13 @@ impl Metadata {
                 Some(at) => {
                     wanted.remove(at);
                 }
-                None => field.transform = Transform::Void,
+                None => {
+                    // Only identities may have the name of a column.
+                    if field.transform == Transform::Identity {
+                        field.name = format!("{}_former", field.name);
+                    }
+                    field.transform = Transform::Void;
+                }
             }
             fields.push(field);
         }

@@ -145,7 +145,7 @@ async fn version_1_appends_overwrites_and_moves_to_other_partitions() {
     table.evolve_partition(&[("id", Transform::Bucket(4))]).await.unwrap();
     let second = table.overwrite(&files[..1], &[plain(10, 5)]).await.unwrap();
     assert_eq!(ids(&table.rows_of(second).unwrap()), [2, 10, 11, 12, 13, 14]);
-    assert!(table.data_files(second).unwrap()[1].contains("/kind=null/id_bucket_4="));
+    assert!(table.data_files(second).unwrap()[1].contains("/kind_former=null/id_bucket_4="));
     let delete = table.delete_positions(&[(files[1].clone(), vec![0])], DeleteLayout::Shared).await;
     assert!(delete.unwrap_err().to_string().contains("no delete files"));
     check(&table).await;
