@@ -7,6 +7,7 @@
 pub mod columns;
 mod connector;
 mod durable_local;
+mod http_client;
 mod http_connector;
 mod listing;
 mod local;
@@ -20,6 +21,7 @@ mod uri;
 
 pub use connector::{Connector, SourceFile, SourceState};
 pub use durable_local::DurableLocalStore;
+pub use http_client::{GuardedClient, read_bounded};
 pub use http_connector::GuardedConnector;
 pub use listing::{SourceRoot, list_flat_prefix};
 pub use local::{LocalRoots, open_local};
