@@ -29,7 +29,8 @@ pub use object::{COALESCE_GAP_BYTES, COALESCED_BYTES_MAX, PinnedObject, READ_CON
 pub use policy::{EndpointDenied, EndpointPolicy};
 pub use read_only::ReadOnlyStore;
 pub use spec::{
-    CloudProvider, CredentialMode, ExternalSpec, SourceFormat, SourceSecrets, redact_spec,
+    CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode, ExternalSpec,
+    SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};
