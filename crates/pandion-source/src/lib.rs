@@ -4,8 +4,10 @@
 //! Nothing here writes to a source. All bytes pass `Arc<dyn ObjectStore>`.
 #![warn(missing_docs)]
 
+mod clock;
 pub mod columns;
 mod connector;
+mod credentials;
 mod durable_local;
 mod http_client;
 mod http_connector;
@@ -19,7 +21,11 @@ mod stats;
 mod store_error;
 mod uri;
 
+pub use clock::{Clock, SystemClock};
 pub use connector::{Connector, SourceFile, SourceState};
+pub use credentials::{
+    AwsCredentials, CredentialSource, RenewalLimits, RenewingCredentials, StaticCredentials,
+};
 pub use durable_local::DurableLocalStore;
 pub use http_client::{GuardedClient, read_bounded};
 pub use http_connector::GuardedConnector;
