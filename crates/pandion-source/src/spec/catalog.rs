@@ -390,3 +390,6 @@ fn aws_service_and_region(host: &str) -> Option<(&str, &str)> {
 fn invalid<T>(message: String) -> Result<T> {
     Err(Error::invalid_argument(message))
 }
+
+#[cfg(test)]
+mod tests;
