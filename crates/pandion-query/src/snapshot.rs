@@ -147,10 +147,6 @@ impl Snapshot {
             pandion_types::Error::corrupt(format!("manifest names a bad path {}", entry.location))
                 .caused_by(error)
         })?;
-        Ok(PinnedObject {
-            store: Arc::clone(&self.store),
-            location,
-            identity: entry.identity.clone(),
-        })
+        Ok(PinnedObject::new(Arc::clone(&self.store), location, entry.identity.clone()))
     }
 }

@@ -88,6 +88,8 @@ mod tests {
                 row_groups: vec![1],
                 columns: Vec::new(),
                 footer: Bytes::new(),
+                deletes: None,
+                table: None,
             })
             .collect();
         Manifest {
@@ -95,19 +97,17 @@ mod tests {
             version: ManifestVersion(1),
             next_file_id: 100,
             schema_version: 0,
+            table: None,
             files,
         }
     }
 
     fn listing(files: &[(&str, &str)]) -> SourceState {
-        let files = files.iter().map(|(name, tag)| SourceFile {
-            object: PinnedObject {
-                store: Arc::new(InMemory::new()),
-                location: (*name).into(),
-                identity: identity(name, tag),
-            },
-        });
-        SourceState { files: files.collect() }
+        let object = |(name, tag): &(&str, &str)| {
+            let store = Arc::new(InMemory::new());
+            SourceFile::Found(PinnedObject::new(store, (*name).into(), identity(name, tag)))
+        };
+        SourceState { files: files.iter().map(object).collect(), table: None }
     }
 
     fn counts(before: &[(&str, &str)], now: &[(&str, &str)]) -> (usize, usize, usize, usize) {

@@ -79,6 +79,8 @@ async fn check(
         row_groups: row_groups.collect::<Result<_>>()?,
         columns: statistics(&file, &fields),
         footer,
+        deletes: None,
+        table: None,
     };
     Ok(Checked { entry, problems })
 }

@@ -248,6 +248,7 @@ fn assemble(start: &Start, diff: Diff, new: Vec<DataFile>) -> Result<(State, Opt
         version: ManifestVersion(before.map_or(0, |manifest| manifest.version.0) + 1),
         next_file_id,
         schema_version: start.schema_version,
+        table: None,
         files,
     };
     receipt.rows = manifest.rows();
@@ -306,19 +307,17 @@ mod tests {
             row_groups: vec![rows],
             columns: Vec::new(),
             footer: Bytes::new(),
+            deletes: None,
+            table: None,
         }
     }
 
     fn listing(names: &[&str]) -> SourceState {
         let store: Arc<dyn object_store::ObjectStore> = Arc::new(InMemory::new());
-        let files = names.iter().map(|name| SourceFile {
-            object: PinnedObject {
-                store: Arc::clone(&store),
-                location: (*name).into(),
-                identity: identity(name),
-            },
-        });
-        SourceState { files: files.collect() }
+        let object = |name: &&str| {
+            SourceFile::Found(PinnedObject::new(Arc::clone(&store), (*name).into(), identity(name)))
+        };
+        SourceState { files: names.iter().map(object).collect(), table: None }
     }
 
     fn start(before: Option<&[(u32, &str)]>) -> Start {
@@ -328,6 +327,7 @@ mod tests {
                 version: ManifestVersion(4),
                 next_file_id: 10,
                 schema_version: 0,
+                table: None,
                 files: files.iter().map(|(id, name)| file(*id, name, 5)).collect(),
             })
         });

@@ -150,6 +150,7 @@ fn empty(collection: &Collection) -> Snapshot {
         version: ManifestVersion(0),
         next_file_id: 1,
         schema_version: collection.schema.version,
+        table: None,
         files: Vec::new(),
     };
     let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());

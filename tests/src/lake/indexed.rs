@@ -53,11 +53,9 @@ pub(super) async fn build(
     let segments = Arc::new(ScalarSegments::load(store, BYTES_MAX).await?);
     let cores = Arc::new(Semaphore::new(1));
     for entry in &snapshot.manifest().files {
-        let object = PinnedObject {
-            store: Arc::clone(snapshot.store()),
-            location: Path::parse(&entry.location)?,
-            identity: entry.identity.clone(),
-        };
+        let location = Path::parse(&entry.location)?;
+        let store = Arc::clone(snapshot.store());
+        let object = PinnedObject::new(store, location, entry.identity.clone());
         let file = ParquetFile::open(object, &entry.footer)?;
         let stats = Arc::new(IoStats::default());
         let built = build_segments(&file, wanted.clone(), &stats, &cores).await;

@@ -129,7 +129,7 @@ async fn data_file(store: &Arc<dyn ObjectStore>, name: &str, batch: &RecordBatch
         size: meta.size,
         tag: ContentTag::ETag(meta.e_tag.unwrap()),
     };
-    let object = PinnedObject { store: Arc::clone(store), location, identity };
+    let object = PinnedObject::new(Arc::clone(store), location, identity);
     let footer = read_footer(&object, &IoStats::default()).await.unwrap();
     let open = ParquetFile::open(object.clone(), &footer).unwrap();
     let groups = open.metadata().row_groups().iter();
@@ -141,15 +141,14 @@ async fn data_file(store: &Arc<dyn ObjectStore>, name: &str, batch: &RecordBatch
         row_groups: groups.map(|group| u64::try_from(group.num_rows()).unwrap()).collect(),
         columns: Vec::new(),
         footer,
+        deletes: None,
+        table: None,
     }
 }
 
 fn open_file(store: &Arc<dyn ObjectStore>, file: &DataFile) -> ParquetFile {
-    let object = PinnedObject {
-        store: Arc::clone(store),
-        location: Path::from(file.location.as_str()),
-        identity: file.identity.clone(),
-    };
+    let location = Path::from(file.location.as_str());
+    let object = PinnedObject::new(Arc::clone(store), location, file.identity.clone());
     ParquetFile::open(object, &file.footer).unwrap()
 }
 
@@ -369,6 +368,7 @@ async fn indexes_of_every_type_answer_as_a_scan_does() {
         version: ManifestVersion(1),
         next_file_id: 2,
         schema_version: 0,
+        table: None,
         files: vec![file],
     };
     let schema = Arc::new(schema);

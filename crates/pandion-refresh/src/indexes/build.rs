@@ -161,5 +161,5 @@ fn open(file: &DataFile, store: &Arc<dyn ObjectStore>) -> Result<ParquetFile> {
         Error::corrupt(format!("manifest names a bad path {}", file.location)).caused_by(error)
     })?;
     let (store, identity) = (Arc::clone(store), file.identity.clone());
-    ParquetFile::open(PinnedObject { store, location, identity }, &file.footer)
+    ParquetFile::open(PinnedObject::new(store, location, identity), &file.footer)
 }
