@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::access;
 use crate::bloom;
+use crate::bucket;
 use crate::cache::Weigh;
 use crate::counters::Counters;
 use crate::engine::QueryEngine;
@@ -192,11 +193,19 @@ impl Scan {
                 let key_rows =
                     manifest.files.get(at).and_then(|file| filter.whole().key_rows(file));
                 may_match.get(at).copied().unwrap_or(true)
+                    && self.in_bucket(filter, at)
                     && key_rows.is_none_or(|rows| !rows.is_empty())
             })
             .collect();
         self.counters.files_pruned.add((before - files.len()) as u64);
         files
+    }
+
+    /// Whether the file's bucket partitions may hold a value that the filter asks for.
+    fn in_bucket(&self, filter: &FilterPlan, at: usize) -> bool {
+        let manifest = self.snapshot.manifest();
+        let of_table = manifest.table.as_ref().zip(manifest.files.get(at));
+        of_table.is_none_or(|(table, file)| bucket::may_match(filter.bloom_terms(), table, file))
     }
 
     /// The row groups of a file that may hold matching rows, with what is left to do for each.
