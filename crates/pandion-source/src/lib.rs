@@ -17,6 +17,7 @@ mod spec;
 mod stats;
 mod store_error;
 mod uri;
+mod whole;
 
 pub use connector::{Connector, SourceFile, SourceState};
 pub use durable_local::DurableLocalStore;
@@ -31,3 +32,4 @@ pub use spec::{
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};
+pub use whole::read_whole;
