@@ -38,6 +38,14 @@ pub(crate) struct Files {
     pub(crate) deletes: Vec<NewDelete>,
 }
 
+/// What all entries of a manifest share.
+#[derive(Clone, Copy)]
+struct OfManifest {
+    manifest: u32,
+    spec_id: i32,
+    is_unpartitioned: bool,
+}
+
 /// Turns entries into files.
 #[derive(Clone, Debug)]
 pub(crate) struct FileMaker {
@@ -58,6 +66,7 @@ impl FileMaker {
             MappedPartition::new(&metadata.partition_spec, &metadata.schema, &self.columns);
         let is_unpartitioned = metadata.partition_spec.is_unpartitioned();
         let mut files = Files::default();
+        let of = OfManifest { manifest, spec_id: read.spec_id, is_unpartitioned };
         for entry in &read.entries {
             let path = entry.file.file_path();
             let named = |error: pandion_types::Error| error.context(format!("file {path}"));
@@ -67,10 +76,10 @@ impl FileMaker {
                 )));
             }
             if entry.file.content_type() == DataContentType::Data {
-                let file = self.data_file(entry, manifest, &partition).map_err(named)?;
+                let file = self.data_file(entry, of, &partition).map_err(named)?;
                 files.data.push(file);
             } else {
-                let file = self.delete_file(entry, manifest, is_unpartitioned).map_err(named)?;
+                let file = self.delete_file(entry, of).map_err(named)?;
                 files.deletes.push(file);
             }
         }
@@ -80,7 +89,7 @@ impl FileMaker {
     fn data_file(
         &self,
         entry: &Entry,
-        manifest: u32,
+        of: OfManifest,
         partition: &MappedPartition,
     ) -> Result<DataFile> {
         let file = &entry.file;
@@ -95,9 +104,9 @@ impl FileMaker {
         let location = self.paths.locate(file.file_path())?;
         let mut columns = statistics::of_file(file, &self.columns, rows);
         let mut table = TableFile {
-            manifest,
+            manifest: of.manifest,
             sequence_number: entry.sequence_number,
-            spec_id: file_spec(entry),
+            spec_id: of.spec_id,
             partition: partition::text(file.partition()),
             first_row_id: entry.first_row_id,
             ..TableFile::default()
@@ -121,12 +130,7 @@ impl FileMaker {
         })
     }
 
-    fn delete_file(
-        &self,
-        entry: &Entry,
-        manifest: u32,
-        is_unpartitioned: bool,
-    ) -> Result<NewDelete> {
+    fn delete_file(&self, entry: &Entry, of: OfManifest) -> Result<NewDelete> {
         let file = &entry.file;
         let mut data_file = file.referenced_data_file();
         let mut paths = None;
@@ -145,7 +149,7 @@ impl FileMaker {
                 let column_ids = column_ids.ok_or_else(|| {
                     corrupt("the equality delete file does not say which columns it compares")
                 })?;
-                DeleteKind::Equality { column_ids, global: is_unpartitioned }
+                DeleteKind::Equality { column_ids, global: of.is_unpartitioned }
             }
             (_, format) => {
                 only_parquet(format, "position delete files")?;
@@ -164,9 +168,9 @@ impl FileMaker {
             size: file.file_size_in_bytes(),
             records: file.record_count(),
             kind,
-            manifest,
+            manifest: of.manifest,
             sequence_number: entry.sequence_number,
-            spec_id: file_spec(entry),
+            spec_id: of.spec_id,
             partition: partition::text(file.partition()),
             data_file,
         };
@@ -179,4 +183,30 @@ fn only_parquet(format: DataFileFormat, what: &str) -> Result<()> {
         return Ok(());
     }
     Err(unsupported(format!("its format is {format}: only {what} in Parquet are supported")))
+}
+
+/// Where the deletion vector lies in its file.
+fn vector(file: &iceberg::spec::DataFile) -> Result<DeleteKind> {
+    let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+    let place = number(file.content_offset()).zip(number(file.content_size_in_bytes()));
+    let (offset, length) = place
+        .ok_or_else(|| corrupt("the deletion vector does not say where it lies in its file"))?;
+    if offset.checked_add(length).is_none_or(|end| end > file.file_size_in_bytes()) {
+        return Err(corrupt(format!(
+            "the deletion vector of {length} bytes at {offset} lies beyond the end of its file of \
+             {} bytes",
+            file.file_size_in_bytes()
+        )));
+    }
+    Ok(DeleteKind::Vector { offset, length })
+}
+
+fn path_bounds(file: &iceberg::spec::DataFile) -> Option<(String, String)> {
+    let bound = |bounds: &std::collections::HashMap<i32, iceberg::spec::Datum>| {
+        match bounds.get(&DELETE_PATH_COLUMN)?.literal() {
+            PrimitiveLiteral::String(path) => Some(path.clone()),
+            _ => None,
+        }
+    };
+    bound(file.lower_bounds()).zip(bound(file.upper_bounds()))
 }

@@ -33,6 +33,8 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct ReadManifest {
     pub(crate) metadata: ManifestMetadata,
+    /// The partition spec that all its files belong to.
+    pub(crate) spec_id: i32,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -140,5 +142,5 @@ fn inherit(read: Manifest, manifest: &ManifestFile, place: &str) -> Result<ReadM
         };
         live.push(Entry { file: entry.data_file, sequence_number, first_row_id });
     }
-    Ok(ReadManifest { metadata, entries: live })
+    Ok(ReadManifest { metadata, spec_id: manifest.partition_spec_id, entries: live })
 }

@@ -40,7 +40,7 @@ pub(super) async fn query(
     }
     check_collection(&params, collection.id)?;
     let timezone = timezone_of(params.timezone, &collection.properties)?;
-    let snapshot = door.node().snapshot(&collection).await?;
+    let snapshot = door.node().snapshot_at(&collection, params.snapshot.as_ref()).await?;
     let schema = snapshot.schema();
     let text = filter_text(&params, request.expr);
     let filter = filter(schema, &text, &request.expr_template_values, timezone)?;

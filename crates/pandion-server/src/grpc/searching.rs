@@ -108,7 +108,7 @@ async fn start(
     collection: &Arc<Collection>,
     params: &SearchParams,
 ) -> Result<(Arc<Snapshot>, Option<SearchHit>)> {
-    let current = door.node().snapshot(collection).await?;
+    let current = door.node().snapshot_at(collection, params.snapshot.as_ref()).await?;
     match params.iterator {
         Some(SearchIterator::V2 { last_bound, id: Some(token) }) => {
             let iterators = door.node().iterators();
