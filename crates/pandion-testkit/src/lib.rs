@@ -10,4 +10,5 @@ pub mod contract;
 pub mod faulty;
 pub mod iceberg;
 pub mod lake;
+pub mod rest_catalog;
 pub mod s3;
