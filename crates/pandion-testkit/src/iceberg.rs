@@ -38,13 +38,14 @@ use uuid::Uuid;
 
 pub use self::change::{Change, Defect, DeleteLayout, EqualityDelete};
 use self::deletes::EqualityKeys;
-pub use self::evolve::SchemaChange;
+pub use self::evolve::{NewColumn, SchemaChange};
 use self::files::Style;
 use self::manifests::Manifest;
 use self::metadata::Metadata;
 use self::oracle::LiveFile;
 pub use self::oracle::Row;
 pub use self::place::Place;
+pub use self::read::SnapshotInfo;
 pub use self::samples::{
     DeleteKind, Sample, SampleOptions, VectorForm, sample_batch, sample_schema,
 };

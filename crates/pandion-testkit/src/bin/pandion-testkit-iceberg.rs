@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use iceberg::spec::{FormatVersion, Literal, PrimitiveLiteral};
 use pandion_testkit::iceberg::{
-    DeleteKind, DeleteLayout, MetadataNames, Place, Sample, SampleOptions, TableOptions,
+    DeleteKind, DeleteLayout, MetadataNames, Place, Row, Sample, SampleOptions, TableOptions,
     TableWriter, VectorForm,
 };
 use serde_json::{Value, json};
@@ -52,6 +52,9 @@ struct Arguments {
     /// Compress metadata files.
     #[arg(long)]
     gzip: bool,
+    /// Print the rows of the newest snapshot of the main branch, too.
+    #[arg(long)]
+    print_rows: bool,
     /// Seed of everything.
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -135,7 +138,10 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let place = Place::in_directory(&arguments.out)?;
     let table = arguments.sample().write(place, &arguments.options()).await?;
-    let written = described(&table)?;
+    let mut written = described(&table)?;
+    if arguments.print_rows {
+        written["rows"] = table.rows()?.iter().map(row).collect();
+    }
     writeln!(std::io::stdout().lock(), "{written}").context("nobody reads the output")
 }
 
@@ -144,25 +150,67 @@ fn described(table: &TableWriter) -> anyhow::Result<Value> {
     Ok(json!({
         "location": table.place().location(),
         "metadata_location": table.metadata_location(),
+        "head": table.head(),
         "snapshots": snapshots.collect::<anyhow::Result<Vec<Value>>>()?,
     }))
 }
 
 fn snapshot(table: &TableWriter, id: i64) -> anyhow::Result<Value> {
-    let rows = table.rows_of(id)?;
-    let ids = rows.iter().filter_map(|row| match row.values.get("id") {
-        Some(Some(Literal::Primitive(PrimitiveLiteral::Long(id)))) => Some(*id),
-        _ => None,
-    });
+    let info = table.snapshot(id)?;
+    let ids = table.column_of(id, "id")?;
+    let sum: i64 = ids.iter().filter_map(long).sum();
     // Where rows have an identity of their own, a reader can check it, too.
-    let row_ids: Option<i64> = rows.iter().map(|row| row.row_id).sum();
+    let row_ids: Option<i64> = table.lineage_of(id)?.into_iter().map(|row| row.0).sum();
     Ok(json!({
         "id": id,
-        "rows": rows.len(),
-        "id_sum": ids.sum::<i64>(),
+        "operation": info.operation,
+        "sequence_number": info.sequence_number,
+        "timestamp_ms": info.timestamp_ms,
+        "rows": ids.len(),
+        "id_sum": sum,
         "row_id_sum": row_ids,
         "data_files": table.data_files(id)?.len(),
         "delete_files": table.delete_file_entries(id)?.len(),
         "manifests": table.manifest_files(id)?.len(),
     }))
+}
+
+fn long(value: &Option<Literal>) -> Option<i64> {
+    match value {
+        Some(Literal::Primitive(PrimitiveLiteral::Long(long))) => Some(*long),
+        _ => None,
+    }
+}
+
+fn row(row: &Row) -> Value {
+    let values = row.values.iter();
+    let mut plain: serde_json::Map<String, Value> =
+        values.map(|(name, value)| (name.clone(), plain(value.as_ref()))).collect();
+    plain.insert("_row_id".to_owned(), json!(row.row_id));
+    Value::Object(plain)
+}
+
+/// A value as a reader in any language takes it: times as microseconds since 1970, bytes as
+/// hexadecimal digits, what is not a number as text.
+fn plain(value: Option<&Literal>) -> Value {
+    match value {
+        Some(Literal::List(elements)) => {
+            elements.iter().map(|element| plain(element.as_ref())).collect()
+        }
+        Some(Literal::Primitive(primitive)) => match primitive {
+            PrimitiveLiteral::Boolean(bool) => json!(bool),
+            PrimitiveLiteral::Int(int) => json!(int),
+            PrimitiveLiteral::Long(long) => json!(long),
+            PrimitiveLiteral::Float(float) if float.is_finite() => json!(f64::from(float.0)),
+            PrimitiveLiteral::Float(float) => json!(float.to_string()),
+            PrimitiveLiteral::Double(double) if double.is_finite() => json!(double.0),
+            PrimitiveLiteral::Double(double) => json!(double.to_string()),
+            PrimitiveLiteral::String(text) => json!(text),
+            PrimitiveLiteral::Binary(bytes) => {
+                json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            }
+            other => json!(format!("{other:?}")),
+        },
+        _ => Value::Null,
+    }
 }

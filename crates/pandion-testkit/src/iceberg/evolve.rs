@@ -11,24 +11,27 @@ use iceberg::spec::{
 
 use super::metadata::Metadata;
 
+/// A column to be added at the end of its struct.
+#[derive(Clone, Debug)]
+pub struct NewColumn {
+    /// Its path, such as `address.city`.
+    pub name: String,
+    /// Its type. Field ids inside it are given anew.
+    pub field_type: Type,
+    /// Whether it may not be null; needs an initial default.
+    pub required: bool,
+    /// What rows have that were written before. Needs format version 3.
+    pub initial_default: Option<Literal>,
+    /// What rows get that are written without a value. Needs format version 3.
+    pub write_default: Option<Literal>,
+}
+
 /// One step of schema evolution. Columns inside structs are named by their path, such as
 /// `address.city`.
 #[derive(Clone, Debug)]
 pub enum SchemaChange {
-    /// Adds a column at the end of its struct. Ids inside its type are given anew. Defaults need
-    /// format version 3.
-    Add {
-        /// Its path.
-        name: String,
-        /// Its type.
-        field_type: Type,
-        /// Whether it may not be null; needs an initial default.
-        required: bool,
-        /// What rows have that were written before.
-        initial_default: Option<Literal>,
-        /// What rows get that are written without a value.
-        write_default: Option<Literal>,
-    },
+    /// Adds a column.
+    Add(Box<NewColumn>),
     /// Drops a column.
     Drop(String),
     /// Gives a column another name.
@@ -62,31 +65,31 @@ impl SchemaChange {
     /// Adds an optional column without defaults.
     #[must_use]
     pub fn add(name: &str, field_type: Type) -> Self {
-        Self::Add {
+        Self::Add(Box::new(NewColumn {
             name: name.to_owned(),
             field_type,
             required: false,
             initial_default: None,
             write_default: None,
-        }
+        }))
     }
 
     /// Adds a column with the same default for old rows and for new ones.
     #[must_use]
     pub fn add_with_default(name: &str, primitive: PrimitiveType, default: Literal) -> Self {
-        Self::Add {
+        Self::Add(Box::new(NewColumn {
             name: name.to_owned(),
             field_type: Type::Primitive(primitive),
             required: false,
             initial_default: Some(default.clone()),
             write_default: Some(default),
-        }
+        }))
     }
 
     fn name(&self) -> &str {
         match self {
-            Self::Add { name, .. }
-            | Self::Drop(name)
+            Self::Add(column) => &column.name,
+            Self::Drop(name)
             | Self::Rename { from: name, .. }
             | Self::Promote { name, .. }
             | Self::MakeOptional(name)
@@ -102,16 +105,8 @@ impl SchemaChange {
         name: &str,
         last_id: &mut i32,
     ) -> anyhow::Result<()> {
-        if let Self::Add { field_type, required, initial_default, write_default, .. } = self {
-            ensure!(fields.iter().all(|field| field.name != name), "column {name} exists");
-            ensure!(!required || initial_default.is_some(), "{name} needs an initial default");
-            *last_id += 1;
-            let id = *last_id;
-            let mut field = NestedField::new(id, name, fresh(field_type, last_id), *required);
-            field.initial_default.clone_from(initial_default);
-            field.write_default.clone_from(write_default);
-            fields.push(Arc::new(field));
-            return Ok(());
+        if let Self::Add(column) = self {
+            return column.add(fields, name, last_id);
         }
         let find = |name: &str| {
             let found = fields.iter().position(|field| field.name == name);
@@ -123,7 +118,7 @@ impl SchemaChange {
             Self::Rename { to, .. } => field.name.clone_from(to),
             Self::MakeOptional(_) => field.required = false,
             Self::Promote { to, .. } => {
-                ensure!(promotes(&field.field_type, to), "{} is not wider", to);
+                ensure!(promotes(&field.field_type, to), "{to} is not wider");
                 field.field_type = Box::new(Type::Primitive(to.clone()));
             }
             _ => {}
@@ -141,6 +136,26 @@ impl SchemaChange {
             }
             _ => fields[at] = Arc::new(field),
         }
+        Ok(())
+    }
+}
+
+impl NewColumn {
+    fn add(
+        &self,
+        fields: &mut Vec<NestedFieldRef>,
+        name: &str,
+        last_id: &mut i32,
+    ) -> anyhow::Result<()> {
+        ensure!(fields.iter().all(|field| field.name != name), "column {name} exists");
+        let has_value = !self.required || self.initial_default.is_some();
+        ensure!(has_value, "{name} needs an initial default");
+        *last_id += 1;
+        let id = *last_id;
+        let mut field = NestedField::new(id, name, fresh(&self.field_type, last_id), self.required);
+        field.initial_default.clone_from(&self.initial_default);
+        field.write_default.clone_from(&self.write_default);
+        fields.push(Arc::new(field));
         Ok(())
     }
 }
@@ -184,7 +199,7 @@ fn fresh(field_type: &Type, last_id: &mut i32) -> Type {
             let mut copies: Vec<NestedField> =
                 fields.fields().iter().map(|field| next(field)).collect();
             for copy in &mut copies {
-                copy.field_type = Box::new(fresh(&copy.field_type, last_id));
+                *copy.field_type = fresh(&copy.field_type, last_id);
             }
             Type::Struct(StructType::new(copies.into_iter().map(Arc::new).collect()))
         }
@@ -221,8 +236,8 @@ impl Metadata {
         let mut fields = schema.as_struct().fields().to_vec();
         let mut last_id = self.last_column_id;
         for change in changes {
-            if let SchemaChange::Add { initial_default, write_default, .. } = change {
-                let plain = initial_default.is_none() && write_default.is_none();
+            if let SchemaChange::Add(column) = change {
+                let plain = column.initial_default.is_none() && column.write_default.is_none();
                 ensure!(plain || self.format_version >= FormatVersion::V3, "defaults need v3");
             }
             edit(&mut fields, change.name(), change, &mut last_id)?;
