@@ -60,25 +60,23 @@ impl GuardedConnector {
         port: u16,
         ca_pem: Option<&Secret>,
     ) -> pandion_types::Result<Self> {
-        let root_certificates = match ca_pem {
-            None => Vec::new(),
-            Some(pem) => reqwest::Certificate::from_pem_bundle(pem.expose().as_bytes())
-                .ok()
-                .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| {
-                    pandion_types::Error::invalid_argument(
-                        "extfs.ssl_ca_cert must be the text of certificates in PEM form, not a \
-                         path",
-                    )
-                    .about(pandion_types::Subject::Source)
-                })?,
-        };
+        Self::trusting(policy, tls, host, port, root_certificates(ca_pem)?)
+    }
+
+    /// As [`Self::new`], with certificates that were read already.
+    pub(crate) fn trusting(
+        policy: &Arc<EndpointPolicy>,
+        tls: bool,
+        host: &str,
+        port: u16,
+        root_certificates: Vec<reqwest::Certificate>,
+    ) -> pandion_types::Result<Self> {
         let host = host.to_ascii_lowercase();
         parse_host(&host)?;
         Ok(Self { policy: Arc::clone(policy), tls, host, port, root_certificates })
     }
 
-    fn client(&self) -> reqwest::Result<reqwest::Client> {
+    pub(crate) fn client(&self) -> reqwest::Result<reqwest::Client> {
         let resolver = GuardedResolver {
             policy: Arc::clone(&self.policy),
             host: self.host.clone(),
@@ -103,6 +101,63 @@ impl GuardedConnector {
         }
         builder.build()
     }
+
+    /// Checks what the resolver does not see: that the request goes to the endpoint, and hosts
+    /// that are addresses, which are connected to without being resolved.
+    pub(crate) fn check(&self, uri: &http::Uri) -> Result<(), HttpError> {
+        let Self { policy, host, port, .. } = self;
+        let stray = || {
+            let found = uri.authority().map_or("nowhere", |found| found.as_str());
+            HttpError::new(HttpErrorKind::Unknown, StrayRequest(found.to_owned()))
+        };
+        // Parsed as the client will parse it, since that decides what is an address.
+        let url = Url::parse(&uri.to_string())
+            .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        if url.port_or_known_default() != Some(*port) {
+            return Err(stray());
+        }
+        let endpoint = parse_host(host).map_err(denied_or_unknown)?;
+        let found = url.host().ok_or_else(stray)?.to_owned();
+        let address = match found {
+            Host::Ipv4(address) => address.into(),
+            Host::Ipv6(address) => address.into(),
+            Host::Domain(ref name) => {
+                let below = |endpoint: &str| {
+                    name.strip_suffix(endpoint).is_some_and(|bucket| bucket.ends_with('.'))
+                };
+                return match &endpoint {
+                    Host::Domain(endpoint) if name == endpoint || below(endpoint) => Ok(()),
+                    _ => Err(stray()),
+                };
+            }
+        };
+        if found != endpoint {
+            return Err(stray());
+        }
+        policy
+            .check_address(host, *port, address)
+            .map_err(|denied| HttpError::new(HttpErrorKind::Unknown, denied))
+    }
+}
+
+/// The certificates of a PEM text, none for no text.
+///
+/// # Errors
+/// `InvalidArgument` about the source when there is a text and no certificate in it. It shows
+/// nothing of the text.
+pub(crate) fn root_certificates(
+    ca_pem: Option<&Secret>,
+) -> pandion_types::Result<Vec<reqwest::Certificate>> {
+    let Some(pem) = ca_pem else { return Ok(Vec::new()) };
+    reqwest::Certificate::from_pem_bundle(pem.expose().as_bytes())
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
+        .ok_or_else(|| {
+            pandion_types::Error::invalid_argument(
+                "extfs.ssl_ca_cert must be the text of certificates in PEM form, not a path",
+            )
+            .about(pandion_types::Subject::Source)
+        })
 }
 
 impl fmt::Debug for GuardedConnector {
@@ -146,49 +201,10 @@ struct GuardedService {
     connector: GuardedConnector,
 }
 
-impl GuardedService {
-    /// Checks what the resolver does not see: that the request goes to the endpoint, and hosts
-    /// that are addresses, which are connected to without being resolved.
-    fn check(&self, request: &HttpRequest) -> Result<(), HttpError> {
-        let GuardedConnector { policy, host, port, .. } = &self.connector;
-        let stray = || {
-            let found = request.uri().authority().map_or("nowhere", |found| found.as_str());
-            HttpError::new(HttpErrorKind::Unknown, StrayRequest(found.to_owned()))
-        };
-        // Parsed as the client will parse it, since that decides what is an address.
-        let url = Url::parse(&request.uri().to_string())
-            .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
-        if url.port_or_known_default() != Some(*port) {
-            return Err(stray());
-        }
-        let endpoint = parse_host(host).map_err(denied_or_unknown)?;
-        let found = url.host().ok_or_else(stray)?.to_owned();
-        let address = match found {
-            Host::Ipv4(address) => address.into(),
-            Host::Ipv6(address) => address.into(),
-            Host::Domain(ref name) => {
-                let below = |endpoint: &str| {
-                    name.strip_suffix(endpoint).is_some_and(|bucket| bucket.ends_with('.'))
-                };
-                return match &endpoint {
-                    Host::Domain(endpoint) if name == endpoint || below(endpoint) => Ok(()),
-                    _ => Err(stray()),
-                };
-            }
-        };
-        if found != endpoint {
-            return Err(stray());
-        }
-        policy
-            .check_address(host, *port, address)
-            .map_err(|denied| HttpError::new(HttpErrorKind::Unknown, denied))
-    }
-}
-
 #[async_trait]
 impl HttpService for GuardedService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.check(&request)?;
+        self.connector.check(request.uri())?;
         let is_listing = request.method() == Method::GET
             && request.uri().query().is_some_and(|query| query.contains("list-type=2"));
         if is_listing {

@@ -9,6 +9,7 @@ pub mod columns;
 mod connector;
 mod credentials;
 mod durable_local;
+mod http_client;
 mod http_connector;
 mod listing;
 mod local;
@@ -23,9 +24,11 @@ mod uri;
 pub use clock::{Clock, SystemClock};
 pub use connector::{Connector, SourceFile, SourceState};
 pub use credentials::{
-    AwsCredentials, CredentialSource, RenewalLimits, RenewingCredentials, StaticCredentials,
+    AwsCredentials, CredentialFailure, CredentialSource, RenewalLimits, RenewingCredentials,
+    StaticCredentials,
 };
 pub use durable_local::DurableLocalStore;
+pub use http_client::GuardedClient;
 pub use http_connector::GuardedConnector;
 pub use listing::{SourceRoot, list_flat_prefix};
 pub use local::{LocalRoots, open_local};
@@ -33,7 +36,8 @@ pub use object::{COALESCE_GAP_BYTES, COALESCED_BYTES_MAX, PinnedObject, READ_CON
 pub use policy::{EndpointDenied, EndpointPolicy};
 pub use read_only::ReadOnlyStore;
 pub use spec::{
-    CloudProvider, CredentialMode, ExternalSpec, SourceFormat, SourceSecrets, redact_spec,
+    AssumedRole, CloudProvider, CredentialMode, ExternalSpec, SourceFormat, SourceSecrets,
+    redact_spec,
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};

@@ -6,6 +6,7 @@
 //! decided in `spec/complete.rs`.
 
 mod complete;
+mod identity;
 mod provider;
 mod secrets;
 
@@ -16,6 +17,7 @@ use pandion_types::{Error, Result, Secret, Subject};
 use serde_json::Value;
 
 pub use complete::CredentialMode;
+pub use identity::AssumedRole;
 pub use provider::CloudProvider;
 pub use secrets::SourceSecrets;
 

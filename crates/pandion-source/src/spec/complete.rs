@@ -87,12 +87,24 @@ impl ExternalSpec {
         }
         match mode {
             None | Some(CredentialMode::AccessKey | CredentialMode::Anonymous) => Ok(()),
+            Some(CredentialMode::RoleArn | CredentialMode::Iam) => {
+                self.validate_identity(uri).map_err(wrapped)
+            }
             Some(mode) => Err(wrapped(Error::unsupported(format!(
                 "credential mode {} is not supported by this server yet; it supports: \
-                 access_key_id+access_key_value, anonymous=true",
+                 access_key_id+access_key_value, anonymous=true, role_arn, use_iam=true",
                 mode.name()
             )))),
         }
+    }
+
+    /// The credential mode of `extfs`; exactly one is set.
+    ///
+    /// # Errors
+    /// `InvalidArgument` about the source, with the texts of Milvus.
+    pub fn credential_mode(&self) -> Result<CredentialMode> {
+        self.validate_credential_mode()
+            .map_err(|error| error.about(Subject::Source).context("external_spec is invalid"))
     }
 
     fn validate_extfs(&self, uri: &SourceUri) -> Result<CredentialMode> {
