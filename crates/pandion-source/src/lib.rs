@@ -20,6 +20,7 @@ mod spec;
 mod stats;
 mod store_error;
 mod uri;
+mod whole;
 
 pub use clock::{Clock, SystemClock};
 pub use connector::{Connector, SourceFile, SourceState};
@@ -28,7 +29,7 @@ pub use credentials::{
     StaticCredentials,
 };
 pub use durable_local::DurableLocalStore;
-pub use http_client::GuardedClient;
+pub use http_client::{GuardedClient, read_bounded};
 pub use http_connector::GuardedConnector;
 pub use listing::{SourceRoot, list_flat_prefix};
 pub use local::{LocalRoots, open_local};
@@ -36,8 +37,9 @@ pub use object::{COALESCE_GAP_BYTES, COALESCED_BYTES_MAX, PinnedObject, READ_CON
 pub use policy::{EndpointDenied, EndpointPolicy};
 pub use read_only::ReadOnlyStore;
 pub use spec::{
-    AssumedRole, CloudProvider, CredentialMode, ExternalSpec, SourceFormat, SourceSecrets,
-    redact_spec,
+    AssumedRole, CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode,
+    ExternalSpec, SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};
+pub use whole::read_whole;
