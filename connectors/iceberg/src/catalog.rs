@@ -161,7 +161,7 @@ impl RestCatalog {
             let answer = self.client.get(&question, stats).await?;
             // Servers that list the endpoint and do not have it are known.
             if !matches!(answer.status, 404 | 405 | 501) {
-                let found = answer.json(|answer| self.refused(answer))?;
+                let found = answer.json(&self.settings.uri, |answer| self.refused(answer))?;
                 return self.storage_of(&found, location);
             }
         }
@@ -193,7 +193,7 @@ impl RestCatalog {
         let delegates = self.settings.vended_credentials;
         let question = Question { url, delegates, bytes_max: TABLE_BYTES_MAX };
         let answer = self.client.get(&question, stats).await?;
-        answer.json(|answer| self.refused(answer))
+        answer.json(&self.settings.uri, |answer| self.refused(answer))
     }
 
     async fn addresses(&self, stats: &IoStats) -> Result<&Addresses> {
@@ -201,7 +201,7 @@ impl RestCatalog {
             let url = Addresses::config(&self.settings)?;
             let question = Question { url, delegates: false, bytes_max: ANSWER_BYTES_MAX };
             let answer = self.client.get(&question, stats).await?;
-            let config = answer.json(|answer| self.config_refused(answer))?;
+            let config = answer.json(&self.settings.uri, |answer| self.config_refused(answer))?;
             Addresses::new(&self.settings, &config)
         };
         self.addresses.get_or_try_init(ask).await
