@@ -3,7 +3,7 @@
 use pandion_connector_parquet::{BloomFilter, BloomValue};
 use pandion_filter::{CompareOp, Operand, Predicate, Value};
 use pandion_source::IoStats;
-use pandion_types::{FieldId, FieldSchema, FileIdentity, Result};
+use pandion_types::{FieldId, FileIdentity, Result};
 
 use crate::cache::{ByteCache, Weigh};
 use crate::scan::Unit;
@@ -17,6 +17,17 @@ const VALUES_MAX: usize = 256;
 pub(crate) struct BloomTerm {
     field: FieldId,
     values: Vec<BloomValue>,
+}
+
+impl BloomTerm {
+    pub(crate) fn field(&self) -> FieldId {
+        self.field
+    }
+
+    /// The values of which a row must have one.
+    pub(crate) fn values(&self) -> &[BloomValue] {
+        &self.values
+    }
 }
 
 /// Names the filter of one column in one row group of one file's content.
@@ -74,10 +85,9 @@ pub(crate) async fn may_match(
     let (entry, file) = snapshot.file(unit.file)?;
     for term in terms {
         let Some(field) = snapshot.schema().field_by_id(term.field) else { continue };
-        let column = |field: &FieldSchema| field.external_field.clone().unwrap_or_default();
         let key = BloomKey {
             identity: entry.identity.clone(),
-            column: column(field),
+            column: snapshot.manifest().column_key(field),
             row_group: unit.row_group,
         };
         let load = || async {
