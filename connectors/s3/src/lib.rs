@@ -1,22 +1,37 @@
 //! S3 and the stores that speak its protocol, as sources.
 //!
-//! Everything that a store needs comes from the source's own specification. Nothing is read from
-//! the environment or the machine's profile, and the metadata service is never asked: the HTTP
-//! client that a store gets here can reach its one endpoint only. Requests are signed with the
-//! given keys, or not at all for `anonymous=true`.
+//! Everything that a store needs comes from the source's own specification. Where that names an
+//! identity of AWS (`role_arn`, `use_iam`), the keys are those of [`ServerIdentity`] or of a role
+//! assumed with it; no other mode reads the environment or asks a metadata service, and none turns
+//! to another identity when its own fails. The HTTP client that a store gets here can reach its one
+//! endpoint only.
 #![warn(missing_docs)]
+
+mod aws_http;
+mod endpoints;
+mod environment;
+mod identity;
+mod signing;
+mod sts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AwsCredential};
-use object_store::client::StaticCredentialProvider;
+use object_store::aws::AmazonS3Builder;
+use object_store::client::HttpConnector;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use pandion_source::{
-    BucketAddress, CloudProvider, EndpointPolicy, ExternalSpec, GuardedConnector, ReadOnlyStore,
-    SourceRoot, SourceSecrets, SourceUri, is_cloud_endpoint_host,
+    AwsCredentials, BucketAddress, CloudProvider, CredentialMode, CredentialSource, EndpointPolicy,
+    ExternalSpec, GuardedConnector, ReadOnlyStore, SourceRoot, SourceSecrets, SourceUri,
+    StaticCredentials, is_cloud_endpoint_host,
 };
-use pandion_types::{Error, Result, Secret, Subject};
+use pandion_types::{Error, Result, ResultExt, Secret, Subject};
+
+pub use environment::Environment;
+pub use identity::ServerIdentity;
+
+use identity::RoleRequest;
+use signing::{RenewingConnector, StoreKeys};
 
 /// How often a request is repeated after 429, 5xx, a lost connection or a timeout, with growing
 /// random pauses.
@@ -36,7 +51,9 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 /// # Errors
 /// As [`ExternalSpec::validate_complete`] and [`SourceUri::bucket_address`]; `InvalidArgument`
 /// about the source for a region or key that cannot stand in a request and for a certificate that
-/// is no PEM text; `Corrupt` when a secret is missing that the specification has.
+/// is no PEM text; `Corrupt` when a secret is missing that the specification has;
+/// `PermissionDenied` when the identity of this server is to be shown to a store that is not
+/// AWS's. Whether an identity is to be had shows when the store is first used.
 pub fn open_s3(
     uri: &SourceUri,
     spec: &ExternalSpec,
@@ -45,7 +62,7 @@ pub fn open_s3(
 ) -> Result<Arc<dyn ObjectStore>> {
     spec.validate_complete(uri)?;
     let address = uri.bucket_address(spec)?;
-    open(uri, spec, secrets, policy, &address)
+    Opening { uri, spec, secrets, policy, identity: ServerIdentity::of_process() }.open(&address)
 }
 
 /// Resolves the source's endpoint, asks `policy`, and opens the source. No request is made.
@@ -58,47 +75,143 @@ pub async fn open_s3_root(
     secrets: &SourceSecrets,
     policy: &Arc<EndpointPolicy>,
 ) -> Result<SourceRoot> {
-    spec.validate_complete(uri)?;
-    let address = uri.bucket_address(spec)?;
-    policy.check_host(&address.host, address.port).await?;
-    let store = open(uri, spec, secrets, policy, &address)?;
-    Ok(SourceRoot { store, base_uri: address.base_uri(), prefix: address.prefix })
+    open_s3_root_as(uri, spec, secrets, policy, ServerIdentity::of_process()).await
 }
 
-fn open(
+/// [`open_s3_root`] for a server that is `identity` to AWS.
+///
+/// # Errors
+/// As [`open_s3_root`].
+pub async fn open_s3_root_as(
     uri: &SourceUri,
     spec: &ExternalSpec,
     secrets: &SourceSecrets,
     policy: &Arc<EndpointPolicy>,
-    address: &BucketAddress,
-) -> Result<Arc<dyn ObjectStore>> {
-    let provider = spec.cloud_provider(uri);
-    let connector = GuardedConnector::new(
-        policy,
-        address.tls,
-        &address.host,
-        address.port,
-        secrets.ssl_ca_cert(),
-    )?;
-    let virtual_host = uses_virtual_host(spec, provider, address);
-    let builder = AmazonS3Builder::new()
-        .with_bucket_name(&address.bucket)
-        .with_region(region(spec, provider)?)
-        .with_endpoint(endpoint(address, virtual_host)?)
-        .with_virtual_hosted_style_request(virtual_host)
-        .with_client_options(ClientOptions::new().with_allow_http(!address.tls))
-        .with_retry(retry())
-        .with_http_connector(connector)
+    identity: &ServerIdentity,
+) -> Result<SourceRoot> {
+    spec.validate_complete(uri)?;
+    let address = uri.bucket_address(spec)?;
+    policy.check_host(&address.host, address.port).await?;
+    let store = Opening { uri, spec, secrets, policy, identity }.open(&address)?;
+    Ok(SourceRoot { store, base_uri: address.base_uri(), prefix: address.prefix })
+}
+
+/// What a store is opened from.
+struct Opening<'a> {
+    uri: &'a SourceUri,
+    spec: &'a ExternalSpec,
+    secrets: &'a SourceSecrets,
+    policy: &'a Arc<EndpointPolicy>,
+    identity: &'a ServerIdentity,
+}
+
+/// Keys, and whether there may be others when these are over.
+enum Keys {
+    Lasting(AwsCredentials),
+    Renewed(Arc<dyn CredentialSource>),
+}
+
+impl Opening<'_> {
+    fn open(&self, address: &BucketAddress) -> Result<Arc<dyn ObjectStore>> {
+        let Self { uri, spec, .. } = self;
+        let provider = spec.cloud_provider(uri);
+        let region = region(spec, provider)?;
+        let connector = GuardedConnector::new(
+            self.policy,
+            address.tls,
+            &address.host,
+            address.port,
+            self.secrets.ssl_ca_cert(),
+        )?;
+        let virtual_host = uses_virtual_host(spec, provider, address);
+        let builder = AmazonS3Builder::new()
+            .with_bucket_name(&address.bucket)
+            .with_region(region)
+            .with_endpoint(endpoint(address, virtual_host)?)
+            .with_virtual_hosted_style_request(virtual_host)
+            .with_client_options(ClientOptions::new().with_allow_http(!address.tls))
+            .with_retry(retry())
+            .with_skip_signature(spec.is_anonymous());
         // Always given, also where nothing is signed: without credentials the builder would turn
         // to the metadata service of the machine.
-        .with_credentials(Arc::new(StaticCredentialProvider::new(credential(spec, secrets)?)))
-        .with_skip_signature(spec.is_anonymous());
-    let store = builder.build().map_err(|error| {
-        Error::invalid_argument(format!("the store of source {uri} cannot be set up"))
-            .about(Subject::Source)
-            .caused_by(error)
-    })?;
-    Ok(Arc::new(ReadOnlyStore::new(Arc::new(store))))
+        let builder = match self.keys(address)? {
+            Keys::Lasting(keys) => {
+                signed(builder, Arc::new(StaticCredentials::new(keys)), connector)
+            }
+            Keys::Renewed(keys) => {
+                let connector = RenewingConnector {
+                    inner: connector,
+                    keys: Arc::clone(&keys),
+                    region: region.to_owned(),
+                };
+                signed(builder, keys, connector)
+            }
+        };
+        let store = builder.build().map_err(|error| {
+            Error::invalid_argument(format!("the store of source {uri} cannot be set up"))
+                .about(Subject::Source)
+                .caused_by(error)
+        })?;
+        Ok(Arc::new(ReadOnlyStore::new(Arc::new(store))))
+    }
+
+    /// The keys of the specification's one credential mode, and of no other.
+    fn keys(&self, address: &BucketAddress) -> Result<Keys> {
+        let Self { uri, spec, secrets, policy, identity } = self;
+        match spec.credential_mode()? {
+            CredentialMode::AccessKey => {
+                let keys = AwsCredentials::lasting(
+                    needed("access_key_id", secrets.access_key_id())?,
+                    needed("access_key_value", secrets.access_key_value())?,
+                );
+                keys.check().context(|| "extfs.access_key_id")?;
+                Ok(Keys::Lasting(keys))
+            }
+            CredentialMode::Anonymous => {
+                Ok(Keys::Lasting(AwsCredentials::lasting(Secret::new("-"), Secret::new(""))))
+            }
+            CredentialMode::RoleArn => {
+                identity.check_store("role_arn", &address.host, address.port)?;
+                let Some(role) = spec.assumed_role()? else { return self.no_keys() };
+                let external_id = match spec.extfs("external_id") {
+                    "" => None,
+                    _ => Some(needed("external_id", secrets.get("external_id"))?),
+                };
+                let keys = identity.assume(&RoleRequest {
+                    role,
+                    external_id: external_id.as_ref(),
+                    region: region(spec, spec.cloud_provider(uri))?,
+                    iam_endpoint: spec.iam_endpoint(),
+                    policy,
+                })?;
+                Ok(Keys::Renewed(keys))
+            }
+            CredentialMode::Iam => match spec.iam_endpoint() {
+                Some(endpoint) => {
+                    let ca_pem = secrets.ssl_ca_cert();
+                    Ok(Keys::Renewed(identity.metadata_at(endpoint, policy, ca_pem)?))
+                }
+                None => {
+                    identity.check_store("use_iam=true", &address.host, address.port)?;
+                    Ok(Keys::Renewed(identity.keys().context(|| "extfs.use_iam=true")?))
+                }
+            },
+            CredentialMode::GcpServiceAccount | CredentialMode::AzureBroker => self.no_keys(),
+        }
+    }
+
+    fn no_keys<T>(&self) -> Result<T> {
+        let message = format!("the source {} has no credentials for an S3 store", self.uri);
+        Err(Error::unsupported(message).about(Subject::Source))
+    }
+}
+
+fn signed(
+    builder: AmazonS3Builder,
+    keys: Arc<dyn CredentialSource>,
+    connector: impl HttpConnector,
+) -> AmazonS3Builder {
+    builder.with_credentials(Arc::new(StoreKeys(keys))).with_http_connector(connector)
 }
 
 fn retry() -> RetryConfig {
@@ -171,29 +284,11 @@ fn region(spec: &ExternalSpec, provider: Option<CloudProvider>) -> Result<&str> 
         .about(Subject::Source))
 }
 
-fn credential(spec: &ExternalSpec, secrets: &SourceSecrets) -> Result<AwsCredential> {
-    if spec.is_anonymous() {
-        let nothing = String::new();
-        return Ok(AwsCredential { key_id: nothing.clone(), secret_key: nothing, token: None });
-    }
-    let key_id = needed("access_key_id", secrets.access_key_id())?;
-    let secret_key = needed("access_key_value", secrets.access_key_value())?;
-    // The key id goes into a header in clear, the other half does not.
-    if !key_id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Error::invalid_argument(
-            "extfs.access_key_id has a character that no key id has, such as a space or line end",
-        )
-        .about(Subject::Source));
-    }
-    Ok(AwsCredential { key_id, secret_key, token: None })
-}
-
-fn needed(key: &str, secret: Option<&Secret>) -> Result<String> {
-    let secret = secret.ok_or_else(|| {
+fn needed(key: &str, secret: Option<&Secret>) -> Result<Secret> {
+    secret.cloned().ok_or_else(|| {
         Error::corrupt(format!("the secret extfs.{key} of a source is missing"))
             .about(Subject::Source)
-    })?;
-    Ok(secret.expose().to_owned())
+    })
 }
 
 #[cfg(test)]

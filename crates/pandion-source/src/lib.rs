@@ -25,10 +25,11 @@ mod whole;
 pub use clock::{Clock, SystemClock};
 pub use connector::{Connector, SourceFile, SourceState};
 pub use credentials::{
-    AwsCredentials, CredentialSource, RenewalLimits, RenewingCredentials, StaticCredentials,
+    AwsCredentials, CredentialFailure, CredentialSource, RenewalLimits, RenewingCredentials,
+    StaticCredentials,
 };
 pub use durable_local::DurableLocalStore;
-pub use http_client::{GuardedClient, read_bounded};
+pub use http_client::GuardedClient;
 pub use http_connector::GuardedConnector;
 pub use listing::{SourceRoot, list_flat_prefix};
 pub use local::{LocalRoots, open_local};
@@ -36,8 +37,8 @@ pub use object::{COALESCE_GAP_BYTES, COALESCED_BYTES_MAX, PinnedObject, READ_CON
 pub use policy::{EndpointDenied, EndpointPolicy};
 pub use read_only::ReadOnlyStore;
 pub use spec::{
-    CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode, ExternalSpec,
-    SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
+    AssumedRole, CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode,
+    ExternalSpec, SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};

@@ -7,6 +7,7 @@
 
 mod catalog;
 mod complete;
+mod identity;
 mod provider;
 mod secrets;
 mod snapshot;
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 pub use catalog::{CatalogAuthentication, CatalogSettings, TableName};
 pub use complete::CredentialMode;
+pub use identity::AssumedRole;
 pub use provider::CloudProvider;
 pub use secrets::SourceSecrets;
 pub use snapshot::SnapshotChoice;

@@ -11,6 +11,7 @@ use std::io;
 use object_store::Error as StoreError;
 use pandion_types::{Error, ErrorKind, Subject};
 
+use crate::credentials::CredentialFailure;
 use crate::http_connector::{BrokenListing, find_refusal};
 
 /// The longest text of a transport error that is passed on, in characters.
@@ -31,6 +32,8 @@ pub(crate) enum Failure {
     Refused,
     /// It may work later.
     Unavailable,
+    /// There are no credentials to ask the store with.
+    Unidentified(ErrorKind),
     /// The task was aborted.
     Cancelled,
     /// The answer makes no sense.
@@ -52,12 +55,20 @@ impl StoreFailure {
             let message = Some(refusal.to_string());
             return Self { failure: Failure::Forbidden, detail: "endpoint policy".into(), message };
         }
+        if let Some(cause) = find_credential_failure(error) {
+            let message = Some(cause.to_string());
+            let failure = Failure::Unidentified(cause.kind());
+            return Self { failure, detail: "credentials".into(), message };
+        }
         let text = error.to_string();
         let status = status_of(&text);
         let code = code_of(&text);
         let failure = classify(error, status, code);
         let detail = match (status, code) {
-            (Some(status), Some(code)) => format!("HTTP {status}, {code}"),
+            (Some(status), Some(code)) => match advice(code) {
+                Some(advice) => format!("HTTP {status}, {code}: {advice}"),
+                None => format!("HTTP {status}, {code}"),
+            },
             (Some(status), None) => format!("HTTP {status}"),
             (None, _) => innermost_text(error),
         };
@@ -78,6 +89,10 @@ impl StoreFailure {
                     format!("access to {target} was denied by the store ({detail})")
                 }),
             ),
+            Failure::Unidentified(kind) => {
+                let cause = self.message.as_deref().unwrap_or(detail);
+                (kind, format!("{target} cannot be asked for: {cause}"))
+            }
             Failure::Redirected => (
                 ErrorKind::InvalidArgument,
                 format!(
@@ -129,6 +144,10 @@ fn classify(error: &StoreError, status: Option<u16>, code: Option<&str>) -> Fail
             (_, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
                 Failure::Forbidden
             }
+            // Which of them a store answers to a wrong region differs, and so does the status.
+            (_, Some("AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")) => {
+                Failure::Refused
+            }
             (Some(404), _) => Failure::NotFound,
             (Some(412), _) => Failure::Changed,
             (Some(401 | 403), _) => Failure::Forbidden,
@@ -169,6 +188,41 @@ fn classify_without_status(error: &StoreError) -> Failure {
         return Failure::Redirected;
     }
     Failure::Senseless
+}
+
+/// What to do about an error code of S3, where that follows from the code.
+fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "AccessDenied" | "AllAccessDisabled" => {
+            "the identity needs s3:ListBucket and s3:GetBucketLocation on the bucket and \
+             s3:GetObject on its objects"
+        }
+        "InvalidAccessKeyId" | "NotSignedUp" => "the store does not know the access key id",
+        "SignatureDoesNotMatch" => {
+            "the secret key does not belong to the access key id, or the endpoint or region is wrong"
+        }
+        "RequestTimeTooSkewed" => {
+            "the clocks of this server and of the store differ by more than the store allows: set \
+             this server's clock"
+        }
+        "ExpiredToken" | "TokenRefreshRequired" => "the session has expired",
+        "InvalidToken" => "the store does not accept the session's token",
+        "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            "extfs.region is not the region of the bucket"
+        }
+        _ => return None,
+    })
+}
+
+fn find_credential_failure(error: &StoreError) -> Option<&CredentialFailure> {
+    let mut current: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = current {
+        if let Some(failure) = error.downcast_ref::<CredentialFailure>() {
+            return Some(failure);
+        }
+        current = error.source();
+    }
+    None
 }
 
 /// The HTTP status in the text of the client's error; it has no other way out of there.
@@ -248,6 +302,32 @@ mod tests {
         assert!(shown.contains("SignatureDoesNotMatch"), "{shown}");
         let error = StoreFailure::of(&generic("<html>CANARY</html>")).into_error("file f");
         assert!(!format!("{error:?}").contains("CANARY"), "{error:?}");
+    }
+
+    #[test]
+    fn a_code_says_what_to_do() {
+        for (code, part, kind) in [
+            ("AccessDenied", "s3:GetObject", ErrorKind::PermissionDenied),
+            ("RequestTimeTooSkewed", "clock", ErrorKind::PermissionDenied),
+            ("InvalidAccessKeyId", "access key id", ErrorKind::PermissionDenied),
+            ("AuthorizationHeaderMalformed", "extfs.region", ErrorKind::InvalidArgument),
+        ] {
+            let text = status("403 Forbidden", &format!("<Code>{code}</Code>"));
+            let error = StoreFailure::of(&generic(&text)).into_error("bucket s3://h/b");
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.message().contains(part) && error.message().contains(code), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_failure_to_get_credentials_is_not_one_of_the_store() {
+        let failed = Error::unavailable("STS is down").caused_by("CANARY");
+        let source = Box::new(CredentialFailure::of(&failed));
+        let error = StoreFailure::of(&StoreError::Generic { store: "S3", source });
+        let error = error.into_error("file f");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.message(), "file f cannot be asked for: STS is down");
+        assert!(!format!("{error:?}").contains("CANARY"));
     }
 
     #[test]

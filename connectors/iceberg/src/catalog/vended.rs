@@ -150,7 +150,8 @@ impl VendedIssuer {
 
 impl fmt::Debug for VendedIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VendedIssuer({:?})", self.catalog)
+        let settings = &self.catalog.settings;
+        write!(f, "the catalog {} for table {}", settings.uri, settings.table)
     }
 }
 

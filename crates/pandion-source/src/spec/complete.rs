@@ -88,12 +88,24 @@ impl ExternalSpec {
         }
         match mode {
             None | Some(CredentialMode::AccessKey | CredentialMode::Anonymous) => Ok(()),
+            Some(CredentialMode::RoleArn | CredentialMode::Iam) => {
+                self.validate_identity(uri).map_err(wrapped)
+            }
             Some(mode) => Err(wrapped(Error::unsupported(format!(
                 "credential mode {} is not supported by this server yet; it supports: \
-                 access_key_id+access_key_value, anonymous=true",
+                 access_key_id+access_key_value, anonymous=true, role_arn, use_iam=true",
                 mode.name()
             )))),
         }
+    }
+
+    /// The credential mode of `extfs`; exactly one is set.
+    ///
+    /// # Errors
+    /// `InvalidArgument` about the source, with the texts of Milvus.
+    pub fn credential_mode(&self) -> Result<CredentialMode> {
+        self.validate_credential_mode()
+            .map_err(|error| error.about(Subject::Source).context("external_spec is invalid"))
     }
 
     /// Whether the catalog is asked for the credentials, so that `extfs` has none.
@@ -102,18 +114,16 @@ impl ExternalSpec {
         self.catalog().is_some_and(|catalog| catalog.vended_credentials)
     }
 
-    fn refuse_vended_for_files(&self) -> Result<()> {
-        if self.uses_vended_credentials() {
-            return invalid("catalog.vended_credentials=true is not valid for a file source");
-        }
-        Ok(())
-    }
-
     /// The credential mode of `extfs`; `None` where the catalog hands out credentials.
     fn validate_extfs(&self, uri: &SourceUri) -> Result<Option<CredentialMode>> {
         let provider = self.validate_provider(uri)?;
         self.validate_azure_broker(uri, provider)?;
-        let mode = self.validate_credential_mode(provider)?;
+        let mode = if self.uses_vended_credentials() {
+            self.validate_vended(provider)?;
+            None
+        } else {
+            Some(self.validate_credential_mode()?)
+        };
         if mode == Some(CredentialMode::GcpServiceAccount) {
             self.validate_gcp(uri, provider)?;
         }
@@ -213,7 +223,7 @@ impl ExternalSpec {
         invalid("extfs.azure_credential_endpoint must be a valid HTTP(S) URL")
     }
 
-    fn validate_credential_mode(&self, provider: CloudProvider) -> Result<Option<CredentialMode>> {
+    fn validate_credential_mode(&self) -> Result<CredentialMode> {
         let has_id = !self.extfs("access_key_id").is_empty();
         let has_value = !self.extfs("access_key_value").is_empty();
         if has_id != has_value && !CredentialMode::AzureBroker.is_set(self) {
@@ -224,19 +234,7 @@ impl ExternalSpec {
         }
         let mut modes = CredentialMode::ALL.into_iter().filter(|mode| mode.is_set(self));
         match (modes.next(), modes.next()) {
-            (Some(_), _) if self.uses_vended_credentials() => invalid(
-                "extfs must have no credential mode beside catalog.vended_credentials=true, since \
-                 the catalog hands out the credentials",
-            ),
-            (None, _) if self.uses_vended_credentials() => match provider {
-                CloudProvider::Gcp | CloudProvider::Azure => Err(Error::unsupported(format!(
-                    "catalog.vended_credentials=true is not supported for cloud_provider \
-                         {:?}: set a credential mode in extfs",
-                    provider.name()
-                ))),
-                _ => Ok(None),
-            },
-            (Some(mode), None) => Ok(Some(mode)),
+            (Some(mode), None) => Ok(mode),
             (None, _) => invalid(
                 "extfs credential mode missing: set exactly one of \
                  {access_key_id+access_key_value}, role_arn, use_iam=true, \
@@ -248,6 +246,31 @@ impl ExternalSpec {
                  anonymous=true",
             ),
         }
+    }
+
+    fn validate_vended(&self, provider: CloudProvider) -> Result<()> {
+        let has_part = ["access_key_id", "access_key_value"].map(|key| !self.extfs(key).is_empty());
+        if has_part.contains(&true) || CredentialMode::ALL.iter().any(|mode| mode.is_set(self)) {
+            return invalid(
+                "extfs must have no credential mode beside catalog.vended_credentials=true, since \
+                 the catalog hands out the credentials",
+            );
+        }
+        if matches!(provider, CloudProvider::Gcp | CloudProvider::Azure) {
+            return Err(Error::unsupported(format!(
+                "catalog.vended_credentials=true is not supported for cloud_provider {:?}: set a \
+                 credential mode in extfs",
+                provider.name()
+            )));
+        }
+        Ok(())
+    }
+
+    fn refuse_vended_for_files(&self) -> Result<()> {
+        if self.uses_vended_credentials() {
+            return invalid("catalog.vended_credentials=true is not valid for a file source");
+        }
+        Ok(())
     }
 
     fn validate_gcp(&self, uri: &SourceUri, provider: CloudProvider) -> Result<()> {
