@@ -58,10 +58,9 @@ async fn the_keys_of_the_longest_prefix_come_with_the_table() {
     assert_eq!(storage.endpoint.as_deref(), Some("http://store.example:9000"));
     assert_eq!((storage.region.as_deref(), storage.path_style), (Some("eu-west-1"), Some(true)));
     // Who does not ask for keys gets none.
-    let table = fixture.load(&fixture.client("")).await.unwrap();
-    assert!(table.storage.is_none());
     let catalog = fixture.client("");
-    assert!(catalog.credentials(&table, Arc::default()).is_none());
+    assert!(fixture.load(&catalog).await.unwrap().storage.is_none());
+    assert!(catalog.credential_source(Arc::default()).is_none());
 }
 
 #[tokio::test]
@@ -69,10 +68,10 @@ async fn keys_are_renewed_before_their_end() {
     for renews_credentials in [true, false] {
         let fixture = Fixture::start(vending(renews_credentials)).await;
         let catalog = fixture.client(VENDED);
-        let table = fixture.load(&catalog).await.unwrap();
-        fixture.asked();
         let stats = Arc::new(IoStats::default());
-        let source = catalog.credentials(&table, Arc::clone(&stats)).unwrap();
+        let source = catalog.credential_source(Arc::clone(&stats)).unwrap();
+        fixture.load(&catalog).await.unwrap();
+        fixture.asked();
         assert_shows_no_secret(&format!("{source:?}"));
         let key = async || source.credentials().await.unwrap().key_id.expose().to_owned();
         // Those that came with the table serve first, without a request.
@@ -95,10 +94,48 @@ async fn keys_are_renewed_before_their_end() {
         let refused = source.credentials().await.unwrap();
         let others = source.renew(&refused).await.unwrap();
         assert_eq!(others.key_id.expose(), "AK2");
-        // After a long pause nobody gets keys that are over.
+        // After a long pause nobody gets keys that are over, also not those of the last refresh.
+        fixture.load(&catalog).await.unwrap();
         fixture.server.advance(LIFETIME * 3);
-        assert_eq!(key().await, "AK3");
+        assert_eq!(key().await, "AK4");
     }
+}
+
+#[tokio::test]
+async fn keys_can_be_had_before_the_table() {
+    let fixture = Fixture::start(vending(true)).await;
+    let catalog = fixture.client(VENDED);
+    let source = catalog.credential_source(Arc::default()).unwrap();
+    assert_eq!(source.credentials().await.unwrap().key_id.expose(), "AK0");
+    let refused = source.credentials().await.unwrap();
+    assert_eq!(source.renew(&refused).await.unwrap().key_id.expose(), "AK1");
+    let asked = fixture.asked();
+    assert_eq!((asked.config, asked.table, asked.credentials), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn keys_that_are_good_serve_while_the_catalog_is_down() {
+    let fixture = Fixture::start(vending(true)).await;
+    let catalog = fixture.client(VENDED);
+    let source = catalog.credential_source(Arc::default()).unwrap();
+    assert_eq!(source.credentials().await.unwrap().key_id.expose(), "AK0");
+    let failure = CatalogFailure::Status(503, "down".to_owned());
+    let path = "/credentials".to_owned();
+    fixture.server.set_faults(vec![CatalogFault { path, times: u32::MAX, failure }]);
+    fixture.server.advance(LIFETIME - Duration::from_secs(10));
+    fixture.asked();
+    assert_eq!(source.credentials().await.unwrap().key_id.expose(), "AK0");
+    // The renewal in the background uses its repetitions up.
+    while fixture.server.stats().credentials < 5 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(source.credentials().await.unwrap().key_id.expose(), "AK0");
+    fixture.server.advance(Duration::from_secs(10));
+    let error = source.credentials().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_shows_no_secret(&format!("{error} {error:?}"));
+    fixture.server.set_faults(Vec::new());
+    assert_eq!(source.credentials().await.unwrap().key_id.expose(), "AK1");
 }
 
 #[tokio::test]
