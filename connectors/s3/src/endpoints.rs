@@ -46,6 +46,11 @@ pub(crate) fn is_s3_host(host: &str) -> bool {
     }
 }
 
+/// Whether a host is one of AWS's catalogues of Iceberg tables.
+pub(crate) fn is_catalog_host(host: &str) -> bool {
+    matches!(labels_below_aws(host).as_deref(), Some(["glue" | "s3tables", _]))
+}
+
 /// Whether a host is one of the token service's own.
 pub(crate) fn is_sts_host(host: &str) -> bool {
     let Some(labels) = labels_below_aws(host) else { return false };
@@ -118,6 +123,9 @@ mod tests {
         ] {
             assert!(!is_s3_host(host), "{host}");
         }
+        assert!(is_catalog_host("glue.eu-west-1.amazonaws.com"));
+        assert!(is_catalog_host("s3tables.eu-west-1.amazonaws.com"));
+        assert!(!is_catalog_host("glue.x.elb.amazonaws.com"));
         assert!(is_sts_host("sts.eu-west-1.amazonaws.com"));
         assert!(is_sts_host("vpce-1-2.sts.eu-west-1.vpce.amazonaws.com"));
         assert!(!is_sts_host("sts.evil.example"));

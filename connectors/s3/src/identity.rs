@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pandion_source::{
-    AssumedRole, Clock, CredentialSource, EndpointPolicy, GuardedClient, RenewalLimits,
+    AssumedRole, Clock, CredentialSource, EndpointPolicy, GuardedConnector, RenewalLimits,
     RenewingCredentials, SystemClock,
 };
 use pandion_types::{Error, ErrorKind, Result, Secret, Subject};
@@ -24,7 +24,8 @@ use url::Url;
 
 use crate::aws_http::AwsHttp;
 use crate::endpoints::{
-    host_port, is_region_label, is_s3_host, is_sts_host, parse_endpoint, sts_endpoint,
+    host_port, is_catalog_host, is_region_label, is_s3_host, is_sts_host, parse_endpoint,
+    sts_endpoint,
 };
 use crate::environment::Environment;
 use crate::sts::Sts;
@@ -112,13 +113,13 @@ impl ServerIdentity {
         Ok(Arc::clone(self.0.keys.get_or_init(|| keys)))
     }
 
-    /// Refuses to show the identity to a store that is neither AWS's nor named by the operator.
-    pub(crate) fn check_store(&self, mode: &str, host: &str, port: u16) -> Result<()> {
+    /// Refuses to show the identity to an endpoint that is neither AWS's nor named by the operator.
+    pub(crate) fn check_shown_to(&self, mode: &str, host: &str, port: u16) -> Result<()> {
         let named = self.0.environment.endpoint_of("S3").and_then(|text| Url::parse(text).ok());
         let is_named = named.is_some_and(|url| {
             url.host_str() == Some(host) && url.port_or_known_default() == Some(port)
         });
-        if is_named || is_s3_host(host) {
+        if is_named || is_s3_host(host) || is_catalog_host(host) {
             return Ok(());
         }
         let message = format!(
@@ -132,12 +133,12 @@ impl ServerIdentity {
     /// The keys of a role's session. Sessions are shared by all who name the same role with the
     /// same external id.
     pub(crate) fn assume(&self, request: &RoleRequest<'_>) -> Result<Arc<dyn CredentialSource>> {
-        let sts = self.sts(request)?;
+        let place = self.sts_place(request)?;
         let key = SessionKey {
             role: request.role.clone(),
             external_id: request.external_id.cloned(),
-            endpoint: sts.endpoint.clone(),
-            region: sts.region.clone(),
+            endpoint: bare(&place.url),
+            region: request.region.to_owned(),
         };
         // What a panicking holder left is whole: every change is one operation on the list.
         let mut sessions = self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,8 +148,12 @@ impl ServerIdentity {
             sessions.push(session);
             return Ok(keys);
         }
+        let http = match place.is_users {
+            true => http(&place.url, request.policy, None)?,
+            false => own_http(&place.url)?,
+        };
         let issuer = role::Issuer {
-            sts,
+            sts: Sts { endpoint: bare(&place.url), region: request.region.to_owned(), http },
             base: self.keys()?,
             role: request.role.clone(),
             external_id: request.external_id.cloned(),
@@ -171,8 +176,7 @@ impl ServerIdentity {
         ca_pem: Option<&Secret>,
     ) -> Result<Arc<dyn CredentialSource>> {
         let url = parse_endpoint("extfs.iam_endpoint", iam_endpoint)?;
-        let http = AwsHttp(GuardedClient::new(policy, ca_pem)?);
-        let issuer = metadata::Issuer::new(&url, http)?;
+        let issuer = metadata::Issuer::new(&url, http(&url, policy, ca_pem)?)?;
         Ok(self.renewing(Arc::new(issuer), RenewalLimits::default()))
     }
 
@@ -186,32 +190,37 @@ impl ServerIdentity {
 
     /// The token service to ask: the operator's, else the user's if it is one of AWS's, else that
     /// of the region.
-    fn sts(&self, request: &RoleRequest<'_>) -> Result<Sts> {
-        let region = request.region;
+    fn sts_place(&self, request: &RoleRequest<'_>) -> Result<StsPlace> {
         if let Some(text) = self.0.environment.endpoint_of("STS") {
-            return sts_for_own(text, region);
+            let url = parse_endpoint("AWS_ENDPOINT_URL_STS", text)?;
+            return Ok(StsPlace { url, is_users: false });
         }
-        if let Some(text) = request.iam_endpoint {
-            let url = parse_endpoint("extfs.iam_endpoint", text)?;
-            if url.scheme() != "https" || !url.host_str().is_some_and(is_sts_host) {
-                let message = format!(
-                    "extfs.iam_endpoint {text:?} is refused with extfs.role_arn: roles are assumed \
-                     at an endpoint of AWS's STS, such as https://sts.eu-west-1.amazonaws.com, or \
-                     at that of the server's AWS_ENDPOINT_URL_STS"
-                );
-                return Err(Error::new(ErrorKind::PermissionDenied, message).about(Subject::Source));
+        let region = request.region;
+        let Some(text) = request.iam_endpoint else {
+            if !is_region_label(region) {
+                let message = format!("extfs.region {region:?} is not the name of a region");
+                return Err(Error::invalid_argument(message).about(Subject::Source));
             }
-            let http = AwsHttp(GuardedClient::new(request.policy, None)?);
-            return Ok(Sts { endpoint: bare(&url), region: region.to_owned(), http });
+            let url = parse_endpoint("extfs.region", &sts_endpoint(region))?;
+            return Ok(StsPlace { url, is_users: false });
+        };
+        let url = parse_endpoint("extfs.iam_endpoint", text)?;
+        if url.scheme() == "https" && url.host_str().is_some_and(is_sts_host) {
+            return Ok(StsPlace { url, is_users: true });
         }
-        if !is_region_label(region) {
-            return Err(Error::invalid_argument(format!(
-                "extfs.region {region:?} is not the name of a region"
-            ))
-            .about(Subject::Source));
-        }
-        sts_for_own(&sts_endpoint(region), region)
+        let message = format!(
+            "extfs.iam_endpoint {text:?} is refused with extfs.role_arn: roles are assumed at an \
+             endpoint of AWS's STS, such as https://sts.eu-west-1.amazonaws.com, or at that of the \
+             server's AWS_ENDPOINT_URL_STS"
+        );
+        Err(Error::new(ErrorKind::PermissionDenied, message).about(Subject::Source))
     }
+}
+
+/// Where a token service is, and whether a user says so, so that the endpoint policy decides.
+struct StsPlace {
+    url: Url,
+    is_users: bool,
 }
 
 impl fmt::Debug for ServerIdentity {
@@ -220,20 +229,20 @@ impl fmt::Debug for ServerIdentity {
     }
 }
 
-/// A token service that the operator or AWS names, never a user.
-fn sts_for_own(text: &str, region: &str) -> Result<Sts> {
-    let url = parse_endpoint("AWS_ENDPOINT_URL_STS", text)?;
-    let http = own_http(&url)?;
-    Ok(Sts { endpoint: bare(&url), region: region.to_owned(), http })
-}
-
-/// A client that may reach what this server's own identity needs: the places where AWS hands out
-/// keys, and `url`, which is not a user's.
+/// A client that may reach `url`, which is not a user's. Where AWS hands out keys is allowed as
+/// well, and so is every other address of a name that is given here: endpoints of AWS may have
+/// private addresses in a network of one's own.
 fn own_http(url: &Url) -> Result<AwsHttp> {
     let named = host_port(url);
     let allowed = IDENTITY_ENDPOINTS.into_iter().chain(named.as_deref());
-    let policy = Arc::new(EndpointPolicy::new(allowed)?);
-    Ok(AwsHttp(GuardedClient::new(&policy, None)?))
+    http(url, &Arc::new(EndpointPolicy::new(allowed)?), None)
+}
+
+fn http(url: &Url, policy: &Arc<EndpointPolicy>, ca_pem: Option<&Secret>) -> Result<AwsHttp> {
+    let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
+    let tls = url.scheme() == "https";
+    let connector = GuardedConnector::new(policy, tls, host, port.unwrap_or_default(), ca_pem)?;
+    Ok(AwsHttp(connector.http_client()?))
 }
 
 /// The URL without the slash at its end.

@@ -11,6 +11,7 @@ mod aws_http;
 mod endpoints;
 mod environment;
 mod identity;
+mod keys;
 mod signing;
 mod sts;
 
@@ -21,16 +22,16 @@ use object_store::aws::AmazonS3Builder;
 use object_store::client::HttpConnector;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use pandion_source::{
-    AwsCredentials, BucketAddress, CloudProvider, CredentialMode, CredentialSource, EndpointPolicy,
-    ExternalSpec, GuardedConnector, ReadOnlyStore, SourceRoot, SourceSecrets, SourceUri,
-    StaticCredentials, is_cloud_endpoint_host,
+    AwsCredentials, BucketAddress, CloudProvider, CredentialSource, EndpointPolicy, ExternalSpec,
+    GuardedConnector, ReadOnlyStore, SourceRoot, SourceSecrets, SourceUri, StaticCredentials,
+    is_cloud_endpoint_host,
 };
-use pandion_types::{Error, Result, ResultExt, Secret, Subject};
+use pandion_types::{Error, Result, Secret, Subject};
 
 pub use environment::Environment;
 pub use identity::ServerIdentity;
 
-use identity::RoleRequest;
+use keys::Keys;
 use signing::{RenewingConnector, StoreKeys};
 
 /// How often a request is repeated after 429, 5xx, a lost connection or a timeout, with growing
@@ -60,9 +61,7 @@ pub fn open_s3(
     secrets: &SourceSecrets,
     policy: &Arc<EndpointPolicy>,
 ) -> Result<Arc<dyn ObjectStore>> {
-    spec.validate_complete(uri)?;
-    let address = uri.bucket_address(spec)?;
-    Opening { uri, spec, secrets, policy, identity: ServerIdentity::of_process() }.open(&address)
+    S3Access { uri, spec, secrets, policy, identity: ServerIdentity::of_process() }.store()
 }
 
 /// Resolves the source's endpoint, asks `policy`, and opens the source. No request is made.
@@ -75,44 +74,83 @@ pub async fn open_s3_root(
     secrets: &SourceSecrets,
     policy: &Arc<EndpointPolicy>,
 ) -> Result<SourceRoot> {
-    open_s3_root_as(uri, spec, secrets, policy, ServerIdentity::of_process()).await
+    S3Access { uri, spec, secrets, policy, identity: ServerIdentity::of_process() }.root().await
 }
 
-/// [`open_s3_root`] for a server that is `identity` to AWS.
+/// Opens a source with `keys` in place of its credential mode, such as a catalog hands out. They
+/// are renewed when the store says that they have expired.
 ///
 /// # Errors
 /// As [`open_s3_root`].
-pub async fn open_s3_root_as(
+pub async fn open_s3_root_with(
     uri: &SourceUri,
     spec: &ExternalSpec,
     secrets: &SourceSecrets,
     policy: &Arc<EndpointPolicy>,
-    identity: &ServerIdentity,
+    keys: Arc<dyn CredentialSource>,
 ) -> Result<SourceRoot> {
-    spec.validate_complete(uri)?;
-    let address = uri.bucket_address(spec)?;
-    policy.check_host(&address.host, address.port).await?;
-    let store = Opening { uri, spec, secrets, policy, identity }.open(&address)?;
-    Ok(SourceRoot { store, base_uri: address.base_uri(), prefix: address.prefix })
+    let identity = ServerIdentity::of_process();
+    S3Access { uri, spec, secrets, policy, identity }.root_with(keys).await
 }
 
 /// What a store is opened from.
-struct Opening<'a> {
-    uri: &'a SourceUri,
-    spec: &'a ExternalSpec,
-    secrets: &'a SourceSecrets,
-    policy: &'a Arc<EndpointPolicy>,
-    identity: &'a ServerIdentity,
+#[derive(Clone, Copy, Debug)]
+pub struct S3Access<'a> {
+    /// The source.
+    pub uri: &'a SourceUri,
+    /// Its specification.
+    pub spec: &'a ExternalSpec,
+    /// The specification's secrets.
+    pub secrets: &'a SourceSecrets,
+    /// Decides on every endpoint that the specification names.
+    pub policy: &'a Arc<EndpointPolicy>,
+    /// Who this server is to AWS.
+    pub identity: &'a ServerIdentity,
 }
 
-/// Keys, and whether there may be others when these are over.
-enum Keys {
-    Lasting(AwsCredentials),
-    Renewed(Arc<dyn CredentialSource>),
-}
+impl S3Access<'_> {
+    /// See [`open_s3`].
+    ///
+    /// # Errors
+    /// As [`open_s3`].
+    pub fn store(&self) -> Result<Arc<dyn ObjectStore>> {
+        self.spec.validate_complete(self.uri)?;
+        let address = self.uri.bucket_address(self.spec)?;
+        self.open(&address, self.keys(&address.host, address.port)?)
+    }
 
-impl Opening<'_> {
-    fn open(&self, address: &BucketAddress) -> Result<Arc<dyn ObjectStore>> {
+    /// See [`open_s3_root`].
+    ///
+    /// # Errors
+    /// As [`open_s3_root`].
+    pub async fn root(&self) -> Result<SourceRoot> {
+        let address = self.address().await?;
+        let keys = self.keys(&address.host, address.port)?;
+        self.root_at(address, keys)
+    }
+
+    /// See [`open_s3_root_with`].
+    ///
+    /// # Errors
+    /// As [`open_s3_root_with`].
+    pub async fn root_with(&self, keys: Arc<dyn CredentialSource>) -> Result<SourceRoot> {
+        let address = self.address().await?;
+        self.root_at(address, Keys::Renewed(keys))
+    }
+
+    async fn address(&self) -> Result<BucketAddress> {
+        self.spec.validate_complete(self.uri)?;
+        let address = self.uri.bucket_address(self.spec)?;
+        self.policy.check_host(&address.host, address.port).await?;
+        Ok(address)
+    }
+
+    fn root_at(&self, address: BucketAddress, keys: Keys) -> Result<SourceRoot> {
+        let store = self.open(&address, keys)?;
+        Ok(SourceRoot { store, base_uri: address.base_uri(), prefix: address.prefix })
+    }
+
+    fn open(&self, address: &BucketAddress, keys: Keys) -> Result<Arc<dyn ObjectStore>> {
         let Self { uri, spec, .. } = self;
         let provider = spec.cloud_provider(uri);
         let region = region(spec, provider)?;
@@ -130,20 +168,19 @@ impl Opening<'_> {
             .with_endpoint(endpoint(address, virtual_host)?)
             .with_virtual_hosted_style_request(virtual_host)
             .with_client_options(ClientOptions::new().with_allow_http(!address.tls))
-            .with_retry(retry())
-            .with_skip_signature(spec.is_anonymous());
-        // Always given, also where nothing is signed: without credentials the builder would turn
+            .with_retry(retry());
+        // Keys are always given, also where nothing is signed: without them the builder would turn
         // to the metadata service of the machine.
-        let builder = match self.keys(address)? {
-            Keys::Lasting(keys) => {
-                signed(builder, Arc::new(StaticCredentials::new(keys)), connector)
+        let builder = match keys {
+            Keys::Nobodys => {
+                let nobody = AwsCredentials::lasting(Secret::new("-"), Secret::new("-"));
+                let keys = Arc::new(StaticCredentials::new(nobody));
+                signed(builder, keys, connector).with_skip_signature(true)
             }
+            Keys::Lasting(keys) => signed(builder, Arc::new(keys), connector),
             Keys::Renewed(keys) => {
-                let connector = RenewingConnector {
-                    inner: connector,
-                    keys: Arc::clone(&keys),
-                    region: region.to_owned(),
-                };
+                let (inner, region) = (connector, region.to_owned());
+                let connector = RenewingConnector { inner, keys: Arc::clone(&keys), region };
                 signed(builder, keys, connector)
             }
         };
@@ -153,56 +190,6 @@ impl Opening<'_> {
                 .caused_by(error)
         })?;
         Ok(Arc::new(ReadOnlyStore::new(Arc::new(store))))
-    }
-
-    /// The keys of the specification's one credential mode, and of no other.
-    fn keys(&self, address: &BucketAddress) -> Result<Keys> {
-        let Self { uri, spec, secrets, policy, identity } = self;
-        match spec.credential_mode()? {
-            CredentialMode::AccessKey => {
-                let keys = AwsCredentials::lasting(
-                    needed("access_key_id", secrets.access_key_id())?,
-                    needed("access_key_value", secrets.access_key_value())?,
-                );
-                keys.check().context(|| "extfs.access_key_id")?;
-                Ok(Keys::Lasting(keys))
-            }
-            CredentialMode::Anonymous => {
-                Ok(Keys::Lasting(AwsCredentials::lasting(Secret::new("-"), Secret::new(""))))
-            }
-            CredentialMode::RoleArn => {
-                identity.check_store("role_arn", &address.host, address.port)?;
-                let Some(role) = spec.assumed_role()? else { return self.no_keys() };
-                let external_id = match spec.extfs("external_id") {
-                    "" => None,
-                    _ => Some(needed("external_id", secrets.get("external_id"))?),
-                };
-                let keys = identity.assume(&RoleRequest {
-                    role,
-                    external_id: external_id.as_ref(),
-                    region: region(spec, spec.cloud_provider(uri))?,
-                    iam_endpoint: spec.iam_endpoint(),
-                    policy,
-                })?;
-                Ok(Keys::Renewed(keys))
-            }
-            CredentialMode::Iam => match spec.iam_endpoint() {
-                Some(endpoint) => {
-                    let ca_pem = secrets.ssl_ca_cert();
-                    Ok(Keys::Renewed(identity.metadata_at(endpoint, policy, ca_pem)?))
-                }
-                None => {
-                    identity.check_store("use_iam=true", &address.host, address.port)?;
-                    Ok(Keys::Renewed(identity.keys().context(|| "extfs.use_iam=true")?))
-                }
-            },
-            CredentialMode::GcpServiceAccount | CredentialMode::AzureBroker => self.no_keys(),
-        }
-    }
-
-    fn no_keys<T>(&self) -> Result<T> {
-        let message = format!("the source {} has no credentials for an S3 store", self.uri);
-        Err(Error::unsupported(message).about(Subject::Source))
     }
 }
 
@@ -282,13 +269,6 @@ fn region(spec: &ExternalSpec, provider: Option<CloudProvider>) -> Result<&str> 
     }
     Err(Error::invalid_argument(format!("extfs.region {region:?} is not the name of a region"))
         .about(Subject::Source))
-}
-
-fn needed(key: &str, secret: Option<&Secret>) -> Result<Secret> {
-    secret.cloned().ok_or_else(|| {
-        Error::corrupt(format!("the secret extfs.{key} of a source is missing"))
-            .about(Subject::Source)
-    })
 }
 
 #[cfg(test)]

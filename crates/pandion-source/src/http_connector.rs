@@ -24,6 +24,7 @@ use pandion_types::Secret;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use crate::http_client::GuardedClient;
 use crate::listing;
 use crate::policy::{EndpointDenied, EndpointPolicy, parse_host};
 
@@ -60,59 +61,49 @@ impl GuardedConnector {
         port: u16,
         ca_pem: Option<&Secret>,
     ) -> pandion_types::Result<Self> {
-        Self::trusting(policy, tls, host, port, root_certificates(ca_pem)?)
-    }
-
-    /// As [`Self::new`], with certificates that were read already.
-    pub(crate) fn trusting(
-        policy: &Arc<EndpointPolicy>,
-        tls: bool,
-        host: &str,
-        port: u16,
-        root_certificates: Vec<reqwest::Certificate>,
-    ) -> pandion_types::Result<Self> {
+        let root_certificates = match ca_pem {
+            None => Vec::new(),
+            Some(pem) => reqwest::Certificate::from_pem_bundle(pem.expose().as_bytes())
+                .ok()
+                .filter(|certificates| !certificates.is_empty())
+                .ok_or_else(|| {
+                    pandion_types::Error::invalid_argument(
+                        "extfs.ssl_ca_cert must be the text of certificates in PEM form, not a \
+                         path",
+                    )
+                    .about(pandion_types::Subject::Source)
+                })?,
+        };
         let host = host.to_ascii_lowercase();
         parse_host(&host)?;
         Ok(Self { policy: Arc::clone(policy), tls, host, port, root_certificates })
     }
 
-    pub(crate) fn client(&self) -> reqwest::Result<reqwest::Client> {
-        let resolver = GuardedResolver {
-            policy: Arc::clone(&self.policy),
-            host: self.host.clone(),
-            port: self.port,
-        };
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("pandion/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(Arc::new(resolver))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(IDLE_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .https_only(self.tls)
-            // Reading the system's certificates costs time that an unencrypted endpoint wastes.
-            .tls_built_in_root_certs(self.tls)
-            // Object stores answer many small requests faster over several connections than
-            // over one multiplexed connection.
-            .http1_only();
-        for certificate in &self.root_certificates {
-            builder = builder.add_root_certificate(certificate.clone());
-        }
-        builder.build()
+    /// A client for requests that no object store makes, such as those of a catalog. It is held to
+    /// the same endpoint in the same way.
+    ///
+    /// # Errors
+    /// `Internal` when the system's certificates cannot be read.
+    pub fn http_client(&self) -> pandion_types::Result<GuardedClient> {
+        let client = self.client().map_err(|error| {
+            pandion_types::Error::internal("the HTTP client cannot be set up").caused_by(error)
+        })?;
+        Ok(GuardedClient::new(client, self.clone()))
+    }
+
+    /// The endpoint as `host:port`.
+    pub(crate) fn host_port(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 
     /// Checks what the resolver does not see: that the request goes to the endpoint, and hosts
     /// that are addresses, which are connected to without being resolved.
-    pub(crate) fn check(&self, uri: &http::Uri) -> Result<(), HttpError> {
+    pub(crate) fn check(&self, url: &Url) -> Result<(), HttpError> {
         let Self { policy, host, port, .. } = self;
         let stray = || {
-            let found = uri.authority().map_or("nowhere", |found| found.as_str());
+            let found = url.host_str().unwrap_or("nowhere");
             HttpError::new(HttpErrorKind::Unknown, StrayRequest(found.to_owned()))
         };
-        // Parsed as the client will parse it, since that decides what is an address.
-        let url = Url::parse(&uri.to_string())
-            .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         if url.port_or_known_default() != Some(*port) {
             return Err(stray());
         }
@@ -138,26 +129,32 @@ impl GuardedConnector {
             .check_address(host, *port, address)
             .map_err(|denied| HttpError::new(HttpErrorKind::Unknown, denied))
     }
-}
 
-/// The certificates of a PEM text, none for no text.
-///
-/// # Errors
-/// `InvalidArgument` about the source when there is a text and no certificate in it. It shows
-/// nothing of the text.
-pub(crate) fn root_certificates(
-    ca_pem: Option<&Secret>,
-) -> pandion_types::Result<Vec<reqwest::Certificate>> {
-    let Some(pem) = ca_pem else { return Ok(Vec::new()) };
-    reqwest::Certificate::from_pem_bundle(pem.expose().as_bytes())
-        .ok()
-        .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| {
-            pandion_types::Error::invalid_argument(
-                "extfs.ssl_ca_cert must be the text of certificates in PEM form, not a path",
-            )
-            .about(pandion_types::Subject::Source)
-        })
+    fn client(&self) -> reqwest::Result<reqwest::Client> {
+        let resolver = GuardedResolver {
+            policy: Arc::clone(&self.policy),
+            host: self.host.clone(),
+            port: self.port,
+        };
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("pandion/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(Arc::new(resolver))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(IDLE_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .https_only(self.tls)
+            // Reading the system's certificates costs time that an unencrypted endpoint wastes.
+            .tls_built_in_root_certs(self.tls)
+            // Object stores answer many small requests faster over several connections than
+            // over one multiplexed connection.
+            .http1_only();
+        for certificate in &self.root_certificates {
+            builder = builder.add_root_certificate(certificate.clone());
+        }
+        builder.build()
+    }
 }
 
 impl fmt::Debug for GuardedConnector {
@@ -201,10 +198,19 @@ struct GuardedService {
     connector: GuardedConnector,
 }
 
+impl GuardedService {
+    fn check(&self, request: &HttpRequest) -> Result<(), HttpError> {
+        // Parsed as the client will parse it, since that decides what is an address.
+        let url = Url::parse(&request.uri().to_string())
+            .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        self.connector.check(&url)
+    }
+}
+
 #[async_trait]
 impl HttpService for GuardedService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.connector.check(request.uri())?;
+        self.check(&request)?;
         let is_listing = request.method() == Method::GET
             && request.uri().query().is_some_and(|query| query.contains("list-type=2"));
         if is_listing {

@@ -29,7 +29,7 @@ pub use credentials::{
     StaticCredentials,
 };
 pub use durable_local::DurableLocalStore;
-pub use http_client::GuardedClient;
+pub use http_client::{GuardedClient, read_bounded};
 pub use http_connector::GuardedConnector;
 pub use listing::{SourceRoot, list_flat_prefix};
 pub use local::{LocalRoots, open_local};

@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use pandion_source::{
     CatalogAuthentication, CatalogSettings, Clock, EndpointPolicy, IoStats, SourceSecrets,
@@ -19,7 +18,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::answer::Answer;
-use super::rest::{Transport, needed, request};
+use super::rest::{Transport, needed};
 use super::{ANSWER_BYTES_MAX, CatalogOptions};
 
 /// A token is renewed at the latest this long before its end, or in the last third of its life if
@@ -130,11 +129,11 @@ impl TokenServer {
 
     async fn exchange(&self, now: SystemTime, stats: &IoStats) -> Result<Held> {
         let make = || {
-            let form = Bytes::copy_from_slice(self.form.expose().as_bytes());
-            let mut request = request(&http::Method::POST, &self.url, form)?;
+            let mut request = reqwest::Request::new(http::Method::POST, self.url.clone());
             let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
             request.headers_mut().insert(CONTENT_TYPE, form_type);
             request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(self.form.expose().to_owned().into());
             Ok(request)
         };
         let [credential, secret] = &self.secrets;

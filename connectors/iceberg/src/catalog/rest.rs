@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use http::{Request, Response};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use pandion_source::{
-    AwsCredentials, CatalogAuthentication, CatalogSettings, EndpointPolicy, GuardedClient, IoStats,
-    SourceSecrets,
+    AwsCredentials, CatalogAuthentication, CatalogSettings, EndpointPolicy, GuardedClient,
+    GuardedConnector, IoStats, SourceSecrets, read_bounded,
 };
 use pandion_types::{Error, ErrorKind, Result, Secret, Subject};
 use tokio::time::Instant;
@@ -25,6 +23,8 @@ const REPETITIONS_MAX: u32 = 4;
 const REPETITION_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest pause that a server can ask for.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// The longest answer without success that is read, in bytes.
+const ERROR_BYTES_MAX: usize = 64 << 10;
 /// The header that asks for credentials of the storage.
 const DELEGATION: HeaderName = HeaderName::from_static("x-iceberg-access-delegation");
 
@@ -54,13 +54,21 @@ impl Transport {
         ca_pem: Option<&Secret>,
         options: &CatalogOptions,
     ) -> Result<Self> {
-        let client = GuardedClient::new(policy, ca_pem).map_err(|error| {
-            Error::invalid_argument(
-                "catalog.ssl_ca_cert must be the text of certificates in PEM form, not a path",
-            )
-            .about(Subject::Source)
-            .caused_by(error)
-        })?;
+        let (Some(host), Some(port)) = (uri.host_str(), uri.port_or_known_default()) else {
+            return Err(
+                Error::invalid_argument(format!("{uri} names no host")).about(Subject::Source)
+            );
+        };
+        let is_tls = uri.scheme() == "https";
+        let connector =
+            GuardedConnector::new(policy, is_tls, host, port, ca_pem).map_err(|error| {
+                Error::invalid_argument(
+                    "catalog.ssl_ca_cert must be the text of certificates in PEM form, not a path",
+                )
+                .about(Subject::Source)
+                .caused_by(error)
+            })?;
+        let client = connector.http_client()?;
         Ok(Self { client, uri: uri.clone(), pause: options.pause, timeout: options.timeout })
     }
 
@@ -68,11 +76,12 @@ impl Transport {
     /// will not better. `secrets` are those that the request holds.
     ///
     /// # Errors
-    /// Those of `make`; `InvalidArgument` for a redirect; else as [`GuardedClient::send`]. An
-    /// answer without success is none of these.
+    /// Those of `make`; `InvalidArgument` for a redirect; `Unavailable`, `PermissionDenied` and
+    /// `Corrupt` as [`GuardedClient::execute`] and [`read_bounded`]. An answer without success is
+    /// none of these.
     pub(super) async fn send(
         &self,
-        make: &(dyn Fn() -> Result<Request<Bytes>> + Send + Sync),
+        make: &(dyn Fn() -> Result<reqwest::Request> + Send + Sync),
         bytes_max: usize,
         secrets: &[&Secret],
         stats: &IoStats,
@@ -98,43 +107,39 @@ impl Transport {
     /// One attempt, and the pause that the server asks for.
     async fn attempt(
         &self,
-        request: Request<Bytes>,
+        mut request: reqwest::Request,
         bytes_max: usize,
         secrets: &[&Secret],
         stats: &IoStats,
     ) -> (Result<Answer>, Option<Duration>) {
-        let sent = self.client.send(request, bytes_max);
-        let response = match tokio::time::timeout(self.timeout, sent).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
+        *request.timeout_mut() = Some(self.timeout);
+        let response = match self.client.execute(request).await {
+            Ok(response) => response,
+            Err(error) => {
                 stats.count_read(0);
                 return (Err(error), None);
             }
-            Err(elapsed) => {
-                stats.count_read(0);
-                let silent = Error::unavailable("it did not answer in time");
-                return (Err(silent.about(Subject::Source).caused_by(elapsed)), None);
-            }
         };
-        stats.count_read(u64::try_from(response.body().len()).unwrap_or(u64::MAX));
-        if response.status().is_redirection() {
-            return (Err(self.redirected(&response)), None);
-        }
+        let status = response.status();
         let asked = pause_asked_for(&response);
-        let status = response.status().as_u16();
-        (Ok(Answer::new(status, response.into_body(), secrets)), asked)
-    }
-
-    fn redirected(&self, response: &Response<Bytes>) -> Error {
-        let location = response.headers().get(LOCATION);
-        let target = location
-            .and_then(|location| self.uri.join(location.to_str().ok()?).ok())
-            .map(|target| format!(" to {}", target.origin().ascii_serialization()))
-            .unwrap_or_default();
-        Error::invalid_argument(format!(
-            "it answered with a redirect{target}, which is not followed: set the address itself"
-        ))
-        .about(Subject::Source)
+        if status.is_redirection() {
+            stats.count_read(0);
+            return (Err(redirected(&response)), None);
+        }
+        let body = match status.is_success() {
+            true => read_bounded(response, bytes_max).await,
+            // A server's long text about an error must not hide the error.
+            false => read_bounded(response, ERROR_BYTES_MAX).await.or_else(|error| {
+                if error.kind() == ErrorKind::Corrupt {
+                    Ok(bytes::Bytes::new())
+                } else {
+                    Err(error)
+                }
+            }),
+        };
+        let length = body.as_ref().map_or(0, |body| u64::try_from(body.len()).unwrap_or(u64::MAX));
+        stats.count_read(length);
+        (body.map(|body| Answer::new(status.as_u16(), body, secrets)), asked)
     }
 }
 
@@ -142,9 +147,21 @@ fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502..=504)
 }
 
-fn pause_asked_for(response: &Response<Bytes>) -> Option<Duration> {
+fn pause_asked_for(response: &reqwest::Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+fn redirected(response: &reqwest::Response) -> Error {
+    let location = response.headers().get(http::header::LOCATION);
+    let target = location
+        .and_then(|location| response.url().join(location.to_str().ok()?).ok())
+        .map(|target| format!(" to {}", target.origin().ascii_serialization()))
+        .unwrap_or_default();
+    Error::invalid_argument(format!(
+        "it answered with a redirect{target}, which is not followed: set the address itself"
+    ))
+    .about(Subject::Source)
 }
 
 /// How requests prove who asks.
@@ -228,7 +245,7 @@ impl CatalogClient {
 
     async fn ask(&self, question: &Question, proof: &Proof, stats: &IoStats) -> Result<Answer> {
         let make = || {
-            let mut request = request(&http::Method::GET, &question.url, Bytes::new())?;
+            let mut request = reqwest::Request::new(http::Method::GET, question.url.clone());
             let headers = request.headers_mut();
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
             if question.delegates {
@@ -254,15 +271,6 @@ impl CatalogClient {
         };
         self.transport.send(&make, question.bytes_max, &secrets, stats).await
     }
-}
-
-/// A request without headers.
-pub(super) fn request(method: &http::Method, url: &Url, body: Bytes) -> Result<Request<Bytes>> {
-    Request::builder().method(method).uri(url.as_str()).body(body).map_err(|error| {
-        Error::invalid_argument(format!("{url} cannot be asked for"))
-            .about(Subject::Source)
-            .caused_by(error)
-    })
 }
 
 /// The header for a token. Its error shows nothing of it.

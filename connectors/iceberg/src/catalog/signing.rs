@@ -11,8 +11,6 @@ use aws_sigv4::http_request::{
     PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
-use bytes::Bytes;
-use http::Request;
 use http::header::{HeaderName, HeaderValue};
 use pandion_source::{AwsCredentials, Clock, CredentialSource, SourceSecrets, StaticCredentials};
 use pandion_types::{Error, Result, Subject};
@@ -88,7 +86,7 @@ impl Signer {
     }
 
     /// Signs a request without a body, as it stands, and puts the signature into its headers.
-    pub(super) fn sign(&self, keys: &AwsCredentials, request: &mut Request<Bytes>) -> Result<()> {
+    pub(super) fn sign(&self, keys: &AwsCredentials, request: &mut reqwest::Request) -> Result<()> {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::invalid_argument(format!(
                 "a request cannot be signed for {} in {}",
@@ -122,7 +120,7 @@ impl Signer {
             .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let signable = SignableRequest::new(
             request.method().as_str(),
-            request.uri().to_string(),
+            request.url().as_str(),
             headers,
             SignableBody::Bytes(&[]),
         )

@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
-use pandion_source::{AwsCredentials, CredentialSource, GuardedClient};
+use pandion_source::{AwsCredentials, CredentialSource};
 use pandion_types::{Error, ErrorKind, Result, Secret, Subject};
 use url::{Host, Url};
 
 use super::metadata::parse_keys;
 use super::own::read_token;
 use super::{CONTAINER_HOST, own_http};
-use crate::aws_http::ANSWER_BYTES_MAX;
+use crate::aws_http::AwsHttp;
 use crate::environment::Environment;
 
 /// The addresses beside the loopback at which an agent may be asked without TLS.
@@ -25,7 +25,7 @@ const AGENTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
 /// Asks the agent each time.
 pub(super) struct Issuer {
     url: Url,
-    http: GuardedClient,
+    http: AwsHttp,
     token: Option<Token>,
 }
 
@@ -70,7 +70,7 @@ impl Issuer {
             (None, Some(token)) => Some(Token::Text(token.clone())),
             (None, None) => None,
         };
-        Ok(Some(Self { http: own_http(&url)?.0, url, token }))
+        Ok(Some(Self { http: own_http(&url)?, url, token }))
     }
 
     async fn token(&self) -> Result<Option<Secret>> {
@@ -123,7 +123,7 @@ impl CredentialSource for Issuer {
         }
         let answer = self
             .http
-            .send(request, ANSWER_BYTES_MAX)
+            .send(request)
             .await
             .map_err(|error| self.failed(error.kind(), &format!("cannot be had: {error}")))?;
         let status = answer.status().as_u16();

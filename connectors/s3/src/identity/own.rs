@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use pandion_source::{AwsCredentials, CredentialSource, StaticCredentials};
 use pandion_types::{Error, Result, ResultExt, Secret, Subject};
 
-use super::{METADATA_ENDPOINT, container, metadata, own_http, sts_for_own};
+use super::{METADATA_ENDPOINT, bare, container, metadata, own_http};
 use crate::endpoints::{parse_endpoint, sts_endpoint};
 use crate::environment::Environment;
 use crate::sts::Sts;
@@ -77,12 +77,12 @@ fn web_identity(
     role_arn: &str,
 ) -> Result<Arc<dyn CredentialSource>> {
     let region = environment.text("AWS_REGION").unwrap_or(REGION_DEFAULT);
-    let endpoint = match environment.endpoint_of("STS") {
-        Some(text) => text.to_owned(),
-        None => sts_endpoint(region),
-    };
+    let regional = sts_endpoint(region);
+    let endpoint = environment.endpoint_of("STS").unwrap_or(&regional);
+    let url = parse_endpoint("AWS_ENDPOINT_URL_STS", endpoint)?;
+    let (endpoint, region) = (bare(&url), region.to_owned());
     Ok(Arc::new(WebIdentity {
-        sts: sts_for_own(&endpoint, region)?,
+        sts: Sts { endpoint, region, http: own_http(&url)? },
         file: file.to_owned(),
         role_arn: role_arn.to_owned(),
         session_name: environment

@@ -118,7 +118,16 @@ async fn open_as(
         format!(r#""cloud_provider":"{provider}","region":"us-east-1","use_ssl":"false",{extfs}"#);
     let source = source(&format!("s3://{host_port}/lake/t/"), &extfs);
     let policy = Arc::new(EndpointPolicy::new([host_port]).unwrap());
-    open_s3_root_as(&source.uri, &source.spec, &source.secrets, &policy, identity).await
+    access(&source, &policy, identity).root().await
+}
+
+fn access<'a>(
+    source: &'a Source,
+    policy: &'a Arc<EndpointPolicy>,
+    identity: &'a ServerIdentity,
+) -> S3Access<'a> {
+    let Source { uri, spec, secrets } = source;
+    S3Access { uri, spec, secrets, policy, identity }
 }
 
 async fn open(server: &S3Server, extfs: &str, identity: &ServerIdentity) -> SourceRoot {
@@ -624,7 +633,7 @@ async fn a_redirected_request_takes_its_keys_nowhere() {
     let source = source(&uri, &extfs);
     let allowed = [format!("127.0.0.1:{store}"), format!("127.0.0.1:{target}")];
     let policy = Arc::new(EndpointPolicy::new(allowed).unwrap());
-    let root = open_s3_root_as(&source.uri, &source.spec, &source.secrets, &policy, &role).await;
+    let root = access(&source, &policy, &role).root().await;
     let error = files(&root.unwrap()).await.unwrap_err();
     assert!(error.message().contains("redirect"), "{error}");
     assert!(asked.lock().unwrap()[0].contains("x-amz-security-token"));
@@ -637,18 +646,15 @@ async fn a_session_may_be_restricted_to_a_prefix() {
     server.put("lake", "u/secret.parquet", "x");
     let (identity, _) = identity(environment(&server));
     let base = identity.keys().unwrap().credentials().await.unwrap();
+    let policy = Arc::new(EndpointPolicy::new([server.host_port()]).unwrap());
+    let port = server.address().port();
+    let connector = GuardedConnector::new(&policy, false, "127.0.0.1", port, None).unwrap();
     let sts = aws_sdk_sts::Client::from_conf(
         aws_sdk_sts::config::Config::builder()
             .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
             .region(aws_sdk_sts::config::Region::new("us-east-1"))
             .endpoint_url(server.endpoint())
-            .http_client(aws_http::AwsHttp(
-                pandion_source::GuardedClient::new(
-                    &Arc::new(EndpointPolicy::new([server.host_port()]).unwrap()),
-                    None,
-                )
-                .unwrap(),
-            ))
+            .http_client(aws_http::AwsHttp(connector.http_client().unwrap()))
             .credentials_provider(aws_credential_types::Credentials::new(
                 base.key_id.expose(),
                 base.secret.expose(),
@@ -742,13 +748,37 @@ async fn the_finest_log_holds_no_secret() {
     }
 }
 
+#[tokio::test]
+async fn keys_that_others_hand_out_are_renewed_too() {
+    let server = start().await;
+    let (machine, _) = identity(environment(&server));
+    let host_port = server.host_port();
+    let extfs =
+        format!(r#""cloud_provider":"aws","region":"us-east-1",{}"#, with_role(EXTERNAL_ID));
+    let source = source(&format!("s3://{host_port}/lake/t/"), &extfs);
+    let policy = Arc::new(EndpointPolicy::new([&host_port]).unwrap());
+    let keys = access(&source, &policy, &machine).credentials("127.0.0.1", server.address().port());
+    let keys = keys.unwrap().unwrap();
+    let elsewhere = access(&source, &policy, &machine).credentials("catalog.example", 443);
+    assert_eq!(elsewhere.unwrap_err().kind(), ErrorKind::PermissionDenied);
+
+    // The mode of the source itself would not do.
+    let wrong = r#""use_ssl":"false","access_key_id":"AK","access_key_value":"SK""#;
+    let other = self::source(&format!("minio://{host_port}/lake/t/"), wrong);
+    let root = access(&other, &policy, &machine).root_with(keys).await.unwrap();
+    assert_eq!(read(&files(&root).await.unwrap()).await.unwrap(), 2_000);
+    server.expire_sessions();
+    assert_eq!(read(&files(&root).await.unwrap()).await.unwrap(), 2_000);
+    assert_eq!(server.stats().sts, 2);
+}
+
 #[test]
 fn the_machine_is_shown_to_endpoints_of_aws() {
     let (machine, _) = identity(Vec::new());
     for host in ["s3.eu-west-1.amazonaws.com", "s3.amazonaws.com"] {
-        machine.check_store("use_iam=true", host, 443).unwrap();
+        machine.check_shown_to("use_iam=true", host, 443).unwrap();
     }
-    let error = machine.check_store("use_iam=true", "minio.example", 9000).unwrap_err();
+    let error = machine.check_shown_to("use_iam=true", "minio.example", 9000).unwrap_err();
     assert!(error.message().contains("extfs.use_iam=true"), "{error}");
     assert!(error.message().contains("minio.example:9000"), "{error}");
 }

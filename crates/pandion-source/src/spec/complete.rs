@@ -102,9 +102,15 @@ impl ExternalSpec {
     /// The credential mode of `extfs`; exactly one is set.
     ///
     /// # Errors
-    /// `InvalidArgument` about the source, with the texts of Milvus.
+    /// `InvalidArgument` about the source, with the texts of Milvus; also where the catalog hands
+    /// out the credentials.
     pub fn credential_mode(&self) -> Result<CredentialMode> {
-        self.validate_credential_mode()
+        let provider = CloudProvider::from_name(self.extfs("cloud_provider"));
+        self.validate_credential_mode(provider.unwrap_or(CloudProvider::Minio))
+            .and_then(|mode| match mode {
+                Some(mode) => Ok(mode),
+                None => invalid("extfs has no credential mode: the catalog hands them out"),
+            })
             .map_err(|error| error.about(Subject::Source).context("external_spec is invalid"))
     }
 
@@ -114,16 +120,18 @@ impl ExternalSpec {
         self.catalog().is_some_and(|catalog| catalog.vended_credentials)
     }
 
+    fn refuse_vended_for_files(&self) -> Result<()> {
+        if self.uses_vended_credentials() {
+            return invalid("catalog.vended_credentials=true is not valid for a file source");
+        }
+        Ok(())
+    }
+
     /// The credential mode of `extfs`; `None` where the catalog hands out credentials.
     fn validate_extfs(&self, uri: &SourceUri) -> Result<Option<CredentialMode>> {
         let provider = self.validate_provider(uri)?;
         self.validate_azure_broker(uri, provider)?;
-        let mode = if self.uses_vended_credentials() {
-            self.validate_vended(provider)?;
-            None
-        } else {
-            Some(self.validate_credential_mode()?)
-        };
+        let mode = self.validate_credential_mode(provider)?;
         if mode == Some(CredentialMode::GcpServiceAccount) {
             self.validate_gcp(uri, provider)?;
         }
@@ -223,7 +231,7 @@ impl ExternalSpec {
         invalid("extfs.azure_credential_endpoint must be a valid HTTP(S) URL")
     }
 
-    fn validate_credential_mode(&self) -> Result<CredentialMode> {
+    fn validate_credential_mode(&self, provider: CloudProvider) -> Result<Option<CredentialMode>> {
         let has_id = !self.extfs("access_key_id").is_empty();
         let has_value = !self.extfs("access_key_value").is_empty();
         if has_id != has_value && !CredentialMode::AzureBroker.is_set(self) {
@@ -234,7 +242,19 @@ impl ExternalSpec {
         }
         let mut modes = CredentialMode::ALL.into_iter().filter(|mode| mode.is_set(self));
         match (modes.next(), modes.next()) {
-            (Some(mode), None) => Ok(mode),
+            (Some(_), _) if self.uses_vended_credentials() => invalid(
+                "extfs must have no credential mode beside catalog.vended_credentials=true, since \
+                 the catalog hands out the credentials",
+            ),
+            (None, _) if self.uses_vended_credentials() => match provider {
+                CloudProvider::Gcp | CloudProvider::Azure => Err(Error::unsupported(format!(
+                    "catalog.vended_credentials=true is not supported for cloud_provider \
+                         {:?}: set a credential mode in extfs",
+                    provider.name()
+                ))),
+                _ => Ok(None),
+            },
+            (Some(mode), None) => Ok(Some(mode)),
             (None, _) => invalid(
                 "extfs credential mode missing: set exactly one of \
                  {access_key_id+access_key_value}, role_arn, use_iam=true, \
@@ -246,31 +266,6 @@ impl ExternalSpec {
                  anonymous=true",
             ),
         }
-    }
-
-    fn validate_vended(&self, provider: CloudProvider) -> Result<()> {
-        let has_part = ["access_key_id", "access_key_value"].map(|key| !self.extfs(key).is_empty());
-        if has_part.contains(&true) || CredentialMode::ALL.iter().any(|mode| mode.is_set(self)) {
-            return invalid(
-                "extfs must have no credential mode beside catalog.vended_credentials=true, since \
-                 the catalog hands out the credentials",
-            );
-        }
-        if matches!(provider, CloudProvider::Gcp | CloudProvider::Azure) {
-            return Err(Error::unsupported(format!(
-                "catalog.vended_credentials=true is not supported for cloud_provider {:?}: set a \
-                 credential mode in extfs",
-                provider.name()
-            )));
-        }
-        Ok(())
-    }
-
-    fn refuse_vended_for_files(&self) -> Result<()> {
-        if self.uses_vended_credentials() {
-            return invalid("catalog.vended_credentials=true is not valid for a file source");
-        }
-        Ok(())
     }
 
     fn validate_gcp(&self, uri: &SourceUri, provider: CloudProvider) -> Result<()> {
