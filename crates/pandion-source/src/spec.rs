@@ -184,7 +184,7 @@ impl ExternalSpec {
                 *value = Value::String(secret.expose().to_owned());
             }
         }
-        join_catalog(document.get_mut("catalog"), secrets)?;
+        join_catalog(&mut document, secrets)?;
         Ok(Secret::new(to_text(&document)))
     }
 
@@ -323,7 +323,7 @@ impl ExternalSpec {
             Some(Value::Object(extfs)) => read_extfs(extfs, take_secret)?,
             Some(_) => return Err(bad_json("extfs must be an object of strings")),
         };
-        let catalog = read_catalog(document.get_mut("catalog"), format, take_secret)?;
+        let catalog = read_catalog(&mut document, format, take_secret)?;
         Ok(Self { format, columns, snapshot, catalog, extfs, document: Some(document) })
     }
 }
@@ -348,7 +348,7 @@ pub fn redact_spec(text: &str) -> String {
             }
             Some(_) => return None,
         }
-        redact_catalog(document.get_mut("catalog"))?;
+        redact_catalog(&mut document)?;
         Some(to_text(&document))
     };
     if text.is_empty() {
