@@ -7,23 +7,15 @@
 #![warn(missing_docs)]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AwsCredential};
 use object_store::client::StaticCredentialProvider;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{ClientOptions, ObjectStore};
 use pandion_source::{
     BucketAddress, CloudProvider, EndpointPolicy, ExternalSpec, GuardedConnector, ReadOnlyStore,
-    SourceRoot, SourceSecrets, SourceUri, is_cloud_endpoint_host,
+    SourceRoot, SourceSecrets, SourceUri, is_cloud_endpoint_host, source_retry,
 };
 use pandion_types::{Error, Result, Secret, Subject};
-
-/// How often a request is repeated after 429, 5xx, a lost connection or a timeout, with growing
-/// random pauses.
-const RETRIES_MAX: usize = 5;
-/// No repetition begins later than this after the first attempt. The last attempt has the
-/// client's own limits: ten seconds without a byte, a minute in all.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Opens a source's bucket for reading. No request is made and no name is resolved: every
 /// connection that the store makes later is checked by `policy` first.
@@ -87,7 +79,7 @@ fn open(
         .with_endpoint(endpoint(address, virtual_host)?)
         .with_virtual_hosted_style_request(virtual_host)
         .with_client_options(ClientOptions::new().with_allow_http(!address.tls))
-        .with_retry(retry())
+        .with_retry(source_retry())
         .with_http_connector(connector)
         // Always given, also where nothing is signed: without credentials the builder would turn
         // to the metadata service of the machine.
@@ -99,18 +91,6 @@ fn open(
             .caused_by(error)
     })?;
     Ok(Arc::new(ReadOnlyStore::new(Arc::new(store))))
-}
-
-fn retry() -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(4),
-            base: 2.0,
-        },
-        max_retries: RETRIES_MAX,
-        retry_timeout: RETRY_TIMEOUT,
-    }
 }
 
 fn uses_virtual_host(

@@ -10,9 +10,12 @@ mod durable_local;
 mod http_connector;
 mod listing;
 mod local;
+mod named;
 mod object;
 mod policy;
 mod read_only;
+mod retry;
+mod scope;
 mod spec;
 mod stats;
 mod store_error;
@@ -23,9 +26,15 @@ pub use durable_local::DurableLocalStore;
 pub use http_connector::GuardedConnector;
 pub use listing::{SourceRoot, list_flat_prefix};
 pub use local::{LocalRoots, open_local};
+pub use named::{
+    CredentialDefinition, DefaultStorageDefinition, ExtfsDefinition, NamedSources,
+    NamedSourcesDefinition, ResolvedSource, VolumeDefinition, VolumeUri,
+};
 pub use object::{COALESCE_GAP_BYTES, COALESCED_BYTES_MAX, PinnedObject, READ_CONCURRENCY};
 pub use policy::{EndpointDenied, EndpointPolicy};
 pub use read_only::ReadOnlyStore;
+pub use retry::source_retry;
+pub use scope::StoreScope;
 pub use spec::{
     CloudProvider, CredentialMode, ExternalSpec, SourceFormat, SourceSecrets, redact_spec,
 };

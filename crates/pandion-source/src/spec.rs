@@ -6,6 +6,7 @@
 //! decided in `spec/complete.rs`.
 
 mod complete;
+mod overlay;
 mod provider;
 mod secrets;
 
@@ -110,6 +111,8 @@ pub struct ExternalSpec {
     format: SourceFormat,
     columns: Vec<String>,
     snapshot_id: Option<i64>,
+    /// The credential of the administrator's that the user names.
+    credential: Option<String>,
     extfs: BTreeMap<String, String>,
     /// The redacted text's top level; `None` for the empty text.
     document: Option<BTreeMap<String, Value>>,
@@ -275,6 +278,7 @@ impl ExternalSpec {
                 format: SourceFormat::Parquet,
                 columns: Vec::new(),
                 snapshot_id: None,
+                credential: None,
                 extfs: BTreeMap::new(),
                 document: None,
             });
@@ -290,12 +294,13 @@ impl ExternalSpec {
         if let Some(id) = snapshot_id {
             document.insert("snapshot_id".to_owned(), Value::String(id.to_string()));
         }
+        let credential = read_credential(document.get("credential"))?;
         let extfs = match document.get_mut("extfs") {
             None | Some(Value::Null) => BTreeMap::new(),
             Some(Value::Object(extfs)) => read_extfs(extfs, take_secret)?,
             Some(_) => return Err(bad_json("extfs must be an object of strings")),
         };
-        Ok(Self { format, columns, snapshot_id, extfs, document: Some(document) })
+        Ok(Self { format, columns, snapshot_id, credential, extfs, document: Some(document) })
     }
 }
 
@@ -371,6 +376,14 @@ fn read_snapshot_id(value: Option<&Value>) -> Result<Option<i64>> {
     match id {
         Some(id) => Ok(Some(id)),
         None => Err(bad_json("snapshot_id must be a 64-bit integer, as a number or a string")),
+    }
+}
+
+fn read_credential(value: Option<&Value>) -> Result<Option<String>> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) if !name.is_empty() => Ok(Some(name.clone())),
+        Some(_) => Err(bad_json("credential must be the name of a credential, as a string")),
     }
 }
 

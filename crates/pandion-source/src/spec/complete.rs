@@ -86,13 +86,27 @@ impl ExternalSpec {
             ))));
         }
         match mode {
-            None | Some(CredentialMode::AccessKey | CredentialMode::Anonymous) => Ok(()),
+            None
+            | Some(
+                CredentialMode::AccessKey
+                | CredentialMode::Anonymous
+                | CredentialMode::GcpServiceAccount,
+            ) => Ok(()),
             Some(mode) => Err(wrapped(Error::unsupported(format!(
-                "credential mode {} is not supported by this server yet; it supports: \
-                 access_key_id+access_key_value, anonymous=true",
+                "credential mode {} is not supported by this server; it supports: \
+                 access_key_id+access_key_value, anonymous=true, gcp_target_service_account",
                 mode.name()
             )))),
         }
+    }
+
+    /// The one way that the specification gives to prove who asks.
+    ///
+    /// # Errors
+    /// `InvalidArgument` with the texts of Milvus when there is none, half of one, or several.
+    pub fn credential_mode(&self) -> Result<CredentialMode> {
+        self.validate_credential_mode()
+            .map_err(|error| error.about(Subject::Source).context("external_spec is invalid"))
     }
 
     fn validate_extfs(&self, uri: &SourceUri) -> Result<CredentialMode> {
