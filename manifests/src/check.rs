@@ -8,7 +8,9 @@ use std::collections::HashSet;
 
 use pandion_types::{ContentTag, Error, FileId, Result};
 
-use crate::{ColumnStatistics, DataFile, Manifest, StatValue};
+use crate::{
+    ColumnStatistics, DataFile, DeleteKind, DeleteVector, Manifest, StatValue, TableState,
+};
 
 /// The most row groups of one file.
 pub const MAX_ROW_GROUPS: usize = 1 << 20;
@@ -46,10 +48,14 @@ impl Manifest {
             ensure(uris.insert(file.identity.uri.as_str()), || {
                 format!("file {id} has the URI of another file")
             })?;
-            check_file(file).map_err(|error| error.context(format!("file {id}")))?;
+            check_file(file)
+                .and_then(|()| check_table_file(self.table.as_ref(), file))
+                .map_err(|error| error.context(format!("file {id}")))?;
             last = id;
         }
-        Ok(())
+        self.table
+            .as_ref()
+            .map_or(Ok(()), |table| check_table(table).map_err(|error| error.context("table")))
     }
 }
 
@@ -62,6 +68,10 @@ fn check_file(file: &DataFile) -> Result<()> {
     let rows = file.row_groups.iter().try_fold(0_u64, |rows, &group| rows.checked_add(group));
     let rows = rows.filter(|&rows| rows <= u64::from(u32::MAX)).ok_or_else(|| {
         Error::invalid_argument(format!("more rows than the {} that row ids can name", u32::MAX))
+    })?;
+    let last_dead = file.deletes.as_ref().and_then(DeleteVector::last);
+    ensure(last_dead.is_none_or(|row| u64::from(row) < rows), || {
+        format!("row {} is deleted among {rows} rows", last_dead.unwrap_or_default())
     })?;
     ensure(file.columns.len() <= MAX_COLUMNS, || {
         format!("{} columns, the most is {MAX_COLUMNS}", file.columns.len())
@@ -85,6 +95,48 @@ fn check_file(file: &DataFile) -> Result<()> {
     })
 }
 
+/// A file of a table belongs to a table, and to manifests and delete files that the table has.
+fn check_table_file(table: Option<&TableState>, file: &DataFile) -> Result<()> {
+    let (table, file) = match (table, &file.table) {
+        (None, None) => return Ok(()),
+        (Some(table), Some(file)) => (table, file),
+        _ => return Err(Error::invalid_argument("only files of tables have a table's part")),
+    };
+    ensure((file.manifest as usize) < table.manifests.len(), || {
+        format!("there is no manifest {} in the table", file.manifest)
+    })?;
+    let known = |at: &u32| (*at as usize) < table.deletes.len();
+    ensure(file.deletes.iter().all(known), || "a delete file is not in the table".into())?;
+    ensure(file.deletes.is_sorted_by(|left, right| left < right), || {
+        "delete files are not ascending".into()
+    })?;
+    ensure(file.partition.len() <= MAX_TEXT_BYTES, || "the partition is too long".into())
+}
+
+fn check_table(table: &TableState) -> Result<()> {
+    check_text("UUID", &table.uuid)?;
+    ensure(table.columns.is_sorted_by(|left, right| left.field < right.field), || {
+        "columns are not ascending by field".into()
+    })?;
+    ensure(table.retired.is_sorted_by(|left, right| left.uri < right.uri), || {
+        "retired files are not ascending by URI".into()
+    })?;
+    for delete in &table.deletes {
+        check_text("location of a delete file", &delete.location)?;
+        check_text("URI of a delete file", &delete.uri)?;
+        ensure((delete.manifest as usize) < table.manifests.len(), || {
+            format!("there is no manifest {} for a delete file", delete.manifest)
+        })?;
+        if let DeleteKind::Vector { offset, length } = delete.kind {
+            let end = offset.checked_add(length);
+            ensure(end.is_some_and(|end| end <= delete.size), || {
+                "a delete vector lies beyond the end of its file".into()
+            })?;
+        }
+    }
+    Ok(())
+}
+
 fn check_identity(file: &DataFile) -> Result<()> {
     let identity = &file.identity;
     check_text("URI", &identity.uri)?;
@@ -99,6 +151,7 @@ fn check_identity(file: &DataFile) -> Result<()> {
             ensure(!tag.starts_with("W/"), || format!("etag {tag} is weak"))
         }
         ContentTag::Version(version) => check_text("version id", version),
+        ContentTag::Immutable => Ok(()),
     }
 }
 

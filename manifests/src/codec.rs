@@ -9,11 +9,11 @@ use pandion_types::{CollectionId, Error, ManifestVersion, Result};
 use prost::Message;
 
 use crate::check::MAX_FOOTER_BYTES;
-use crate::wire::{File, Head};
-use crate::{DataFile, Manifest};
+use crate::wire::{File, Head, Table};
+use crate::{DataFile, DeleteVector, Manifest, TableState};
 
 /// The version of the format that is written, and the newest that is read.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"PNDNMNFT";
 const HEADER_BYTES: usize = 56;
@@ -32,8 +32,15 @@ const MAX_BODY_BYTES: u64 = 1 << 32;
 const MAX_RATIO: u64 = 1 << 10;
 /// The most bytes of a message.
 const MAX_MESSAGE_BYTES: usize = 1 << 23;
+/// The most bytes of what is kept of a table, without its files.
+const MAX_TABLE_BYTES: usize = 1 << 29;
+/// The most bytes of a delete vector: all rows that a file can have, one bit each, and the heads of
+/// the containers.
+const MAX_DELETES_BYTES: usize = (1 << 29) + (1 << 20);
 /// A file has two lengths and a digest at the least.
 const FILE_BYTES_MIN: u64 = 8 + 32;
+/// The first version that has tables and delete vectors.
+const TABLES_SINCE: u32 = 2;
 
 const ZSTD_LEVEL: i32 = 3;
 
@@ -59,8 +66,8 @@ impl Manifest {
     /// `Unsupported` when their format is newer than this program, `Unavailable` when the memory
     /// cannot be had.
     pub fn decode(bytes: &Bytes) -> Result<Self> {
-        let body = open(bytes).map_err(|error| error.context("manifest"))?;
-        let manifest = parse(body).map_err(|error| error.context("manifest"))?;
+        let (version, body) = open(bytes).map_err(|error| error.context("manifest"))?;
+        let manifest = parse(version, body).map_err(|error| error.context("manifest"))?;
         // The rules speak of arguments; what breaks them here are stored bytes.
         manifest.check().map_err(|error| corrupt(format!("manifest: {error}")).caused_by(error))?;
         Ok(manifest)
@@ -100,8 +107,8 @@ fn checksum(header: &[u8], payload: &[u8]) -> blake3::Hash {
     blake3::Hasher::new().update(header).update(payload).finalize()
 }
 
-/// Takes the frame off, checks it, and unpacks the body.
-fn open(bytes: &Bytes) -> Result<Bytes> {
+/// Takes the frame off, checks it, and unpacks the body. Gives the version beside it.
+fn open(bytes: &Bytes) -> Result<(u32, Bytes)> {
     let header = bytes
         .get(..HEADER_BYTES)
         .ok_or_else(|| corrupt(format!("{} bytes are fewer than the header has", bytes.len())))?;
@@ -128,7 +135,7 @@ fn open(bytes: &Bytes) -> Result<Bytes> {
     if checksum(&header[..CHECKSUM_AT], &payload) != stored {
         return Err(corrupt("the checksum does not match: the bytes are not what was written"));
     }
-    unpack(packing, length, payload)
+    Ok((version, unpack(packing, length, payload)?))
 }
 
 fn unpack(packing: u32, length: u64, payload: Bytes) -> Result<Bytes> {
@@ -162,10 +169,15 @@ fn unpack(packing: u32, length: u64, payload: Bytes) -> Result<Bytes> {
 fn body_of(manifest: &Manifest) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     put_part(&mut body, &Head::of(manifest).encode_to_vec(), MAX_MESSAGE_BYTES)?;
+    let table = manifest.table.as_ref().map(|table| Table::of(table).encode_to_vec());
+    put_part(&mut body, &table.unwrap_or_default(), MAX_TABLE_BYTES)
+        .map_err(|error| error.context("table"))?;
     for file in &manifest.files {
         let context = |error: Error| error.context(format!("file {}", file.id));
         put_part(&mut body, &File::of(file).encode_to_vec(), MAX_MESSAGE_BYTES).map_err(context)?;
         put_part(&mut body, &file.footer, MAX_FOOTER_BYTES).map_err(context)?;
+        let deletes = file.deletes.as_ref().map(DeleteVector::to_bytes).transpose()?;
+        put_part(&mut body, &deletes.unwrap_or_default(), MAX_DELETES_BYTES).map_err(context)?;
     }
     Ok(body)
 }
@@ -180,19 +192,23 @@ fn put_part(body: &mut Vec<u8>, part: &[u8], most: usize) -> Result<()> {
     Ok(())
 }
 
-fn parse(mut body: Bytes) -> Result<Manifest> {
-    let head: Head = take_message(&mut body)?;
+fn parse(version: u32, mut body: Bytes) -> Result<Manifest> {
+    let head: Head = take_message(&mut body, MAX_MESSAGE_BYTES)?;
+    let table = if version < TABLES_SINCE { None } else { take_table(&mut body)? };
     // Every file takes some bytes, so that a false count cannot ask for memory.
     if head.file_count > body.len() as u64 / FILE_BYTES_MIN {
         return Err(corrupt(format!("{} files in {} bytes", head.file_count, body.len())));
     }
     let mut files: Vec<DataFile> = Vec::new();
     for _ in 0..head.file_count {
-        let file: File = take_message(&mut body)?;
+        let file: File = take_message(&mut body, MAX_MESSAGE_BYTES)?;
         let footer = take_part(&mut body, MAX_FOOTER_BYTES)?;
-        files.push(
-            file.into_model(footer).map_err(|error| corrupt(error.to_string()).caused_by(error))?,
-        );
+        let mut file =
+            file.into_model(footer).map_err(|error| corrupt(error.to_string()).caused_by(error))?;
+        if version >= TABLES_SINCE {
+            file.deletes = DeleteVector::from_bytes(&take_part(&mut body, MAX_DELETES_BYTES)?)?;
+        }
+        files.push(file);
     }
     if !body.is_empty() {
         return Err(corrupt(format!("{} bytes after the last file", body.len())));
@@ -202,12 +218,23 @@ fn parse(mut body: Bytes) -> Result<Manifest> {
         version: ManifestVersion(head.version),
         next_file_id: head.next_file_id,
         schema_version: head.schema_version,
+        table,
         files,
     })
 }
 
-fn take_message<M: Message + Default>(body: &mut Bytes) -> Result<M> {
-    let part = take_part(body, MAX_MESSAGE_BYTES)?;
+/// The table; a table without a UUID stands for none, since that is how none is written.
+fn take_table(body: &mut Bytes) -> Result<Option<TableState>> {
+    let table: Table = take_message(body, MAX_TABLE_BYTES)?;
+    if table == Table::default() {
+        return Ok(None);
+    }
+    let table = table.into_model();
+    table.map(Some).map_err(|error| corrupt(error.to_string()).caused_by(error))
+}
+
+fn take_message<M: Message + Default>(body: &mut Bytes, most: usize) -> Result<M> {
+    let part = take_part(body, most)?;
     M::decode(part).map_err(|error| corrupt("a message cannot be read").caused_by(error))
 }
 

@@ -7,11 +7,15 @@
 
 mod check;
 mod codec;
+mod deletes;
 mod model;
 #[cfg(test)]
 mod samples;
+mod table;
 mod wire;
 
 pub use check::{MAX_BOUND_BYTES, MAX_COLUMNS, MAX_FOOTER_BYTES, MAX_ROW_GROUPS, MAX_TEXT_BYTES};
 pub use codec::FORMAT_VERSION;
+pub use deletes::DeleteVector;
 pub use model::{ColumnStatistics, DataFile, Manifest, StatValue};
+pub use table::{Bucket, DeleteFile, DeleteKind, RetiredFile, TableColumn, TableFile, TableState};

@@ -4,7 +4,11 @@
 //! neither encoding nor decoding lets such a value pass.
 
 use bytes::Bytes;
-use pandion_types::{CollectionId, FieldId, FileId, FileIdentity, ManifestVersion, RowId};
+use pandion_types::{
+    CollectionId, FieldId, FieldSchema, FileId, FileIdentity, ManifestVersion, RowId,
+};
+
+use crate::{DeleteVector, TableFile, TableState};
 
 /// One immutable version of a collection's rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +21,8 @@ pub struct Manifest {
     pub next_file_id: u32,
     /// Version of the collection's schema that the columns were checked against.
     pub schema_version: i32,
+    /// The snapshot that the files are of, when the source is a table.
+    pub table: Option<TableState>,
     /// The data files, sorted by file id.
     pub files: Vec<DataFile>,
 }
@@ -32,13 +38,19 @@ pub struct DataFile {
     pub identity: FileIdentity,
     /// BLAKE3 of `footer`.
     pub footer_digest: [u8; 32],
-    /// Rows of each row group, in order.
+    /// Rows of each row group, in order. One number, the rows of the file, while the footer has
+    /// not been read.
     pub row_groups: Vec<u64>,
     /// Statistics of the mapped columns, sorted by field.
     pub columns: Vec<ColumnStatistics>,
     /// The Parquet footer (thrift `FileMetaData`, without the trailing length and magic), so that
-    /// it is read from the lake once per identity.
+    /// it is read from the lake once per identity. Empty while it has not been read: a table's
+    /// metadata tells all that a manifest needs.
     pub footer: Bytes,
+    /// The dead rows; `None` when every row lives.
+    pub deletes: Option<DeleteVector>,
+    /// What the table says of the file.
+    pub table: Option<TableFile>,
 }
 
 /// What a file's metadata says of one mapped column.
@@ -68,10 +80,22 @@ pub enum StatValue {
 }
 
 impl DataFile {
-    /// Rows of the file.
+    /// Rows of the file, dead ones included.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.row_groups.iter().sum()
+    }
+
+    /// Rows of the file that are not deleted.
+    #[must_use]
+    pub fn live_rows(&self) -> u64 {
+        self.rows() - self.deletes.as_ref().map_or(0, DeleteVector::count)
+    }
+
+    /// Whether the footer has been read.
+    #[must_use]
+    pub fn has_footer(&self) -> bool {
+        !self.footer.is_empty()
     }
 
     /// The number, counted from 0 in the file, of the first row of a row group. The number of row
@@ -106,10 +130,20 @@ impl DataFile {
 }
 
 impl Manifest {
-    /// Rows of all files.
+    /// Rows of all files that are not deleted.
     #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.files.iter().map(DataFile::rows).sum()
+    pub fn live_rows(&self) -> u64 {
+        self.files.iter().map(DataFile::live_rows).sum()
+    }
+
+    /// What caches and indexes call the column that a field is read from. In a folder of files it is
+    /// the column's name; in a table, where names come and go, its id and its type.
+    #[must_use]
+    pub fn column_key(&self, field: &FieldSchema) -> String {
+        match self.table.as_ref().and_then(|table| table.column(field.id)) {
+            Some(column) => format!("#{} {}", column.column_id, column.column_type),
+            None => field.external_field.as_ref().unwrap_or(&field.name).clone(),
+        }
     }
 
     /// The file with this id.
@@ -157,6 +191,6 @@ mod tests {
         assert_eq!(at(2, 4), None);
         assert_eq!(at(7, 1), Some((7, 1, 0)));
         assert_eq!(at(3, 0), None);
-        assert_eq!(manifest.rows(), 10);
+        assert_eq!(manifest.live_rows(), 10);
     }
 }

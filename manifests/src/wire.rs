@@ -3,10 +3,15 @@
 //! The conversion checks what the model's types demand; [`Manifest::check`](crate::Manifest::check)
 //! does the rest.
 
+mod table;
+
 use bytes::Bytes;
 use pandion_types::{ContentTag, Error, FieldId, FileId, FileIdentity, Result};
 
 use crate::{ColumnStatistics, DataFile, Manifest, StatValue};
+
+use table::OfFile;
+pub(crate) use table::Table;
 
 /// What stands before the files.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -34,7 +39,7 @@ pub(crate) struct File {
     uri: String,
     #[prost(uint64, tag = "4")]
     size: u64,
-    #[prost(oneof = "Tag", tags = "5, 6")]
+    #[prost(oneof = "Tag", tags = "5, 6, 10")]
     tag: Option<Tag>,
     #[prost(bytes = "vec", tag = "7")]
     footer_digest: Vec<u8>,
@@ -42,6 +47,8 @@ pub(crate) struct File {
     row_groups: Vec<u64>,
     #[prost(message, repeated, tag = "9")]
     columns: Vec<Column>,
+    #[prost(message, optional, tag = "11")]
+    table: Option<OfFile>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -50,6 +57,8 @@ enum Tag {
     ETag(String),
     #[prost(string, tag = "6")]
     Version(String),
+    #[prost(bool, tag = "10")]
+    Immutable(bool),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -65,7 +74,7 @@ struct Column {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Bound {
+pub(crate) struct Bound {
     #[prost(oneof = "Value", tags = "1, 2, 3, 4")]
     value: Option<Value>,
 }
@@ -99,6 +108,7 @@ impl File {
         let tag = match &file.identity.tag {
             ContentTag::ETag(tag) => Tag::ETag(tag.clone()),
             ContentTag::Version(version) => Tag::Version(version.clone()),
+            ContentTag::Immutable => Tag::Immutable(true),
         };
         Self {
             id: file.id.get(),
@@ -109,6 +119,7 @@ impl File {
             footer_digest: file.footer_digest.to_vec(),
             row_groups: file.row_groups.clone(),
             columns: file.columns.iter().map(Column::of).collect(),
+            table: file.table.as_ref().map(OfFile::of),
         }
     }
 
@@ -118,6 +129,7 @@ impl File {
         let tag = match self.tag.ok_or_else(|| missing("content tag"))? {
             Tag::ETag(tag) => ContentTag::ETag(tag),
             Tag::Version(version) => ContentTag::Version(version),
+            Tag::Immutable(_) => ContentTag::Immutable,
         };
         let footer_digest = self
             .footer_digest
@@ -132,6 +144,8 @@ impl File {
             row_groups: self.row_groups,
             columns: self.columns.into_iter().map(Column::into_model).collect::<Result<_>>()?,
             footer,
+            deletes: None,
+            table: self.table.map(OfFile::into_model).transpose()?,
         })
     }
 }
@@ -157,7 +171,7 @@ impl Column {
 }
 
 impl Bound {
-    fn of(value: &StatValue) -> Self {
+    pub(crate) fn of(value: &StatValue) -> Self {
         let value = match value {
             StatValue::Bool(value) => Value::Bool(*value),
             StatValue::Int(value) => Value::Int(*value),
@@ -167,7 +181,7 @@ impl Bound {
         Self { value: Some(value) }
     }
 
-    fn into_model(self) -> Result<StatValue> {
+    pub(crate) fn into_model(self) -> Result<StatValue> {
         match self.value {
             Some(Value::Bool(value)) => Ok(StatValue::Bool(value)),
             Some(Value::Int(value)) => Ok(StatValue::Int(value)),

@@ -81,6 +81,7 @@ impl Lake {
         let manifest = Manifest {
             collection: CollectionId(1),
             version: ManifestVersion(1),
+            table: None,
             next_file_id: u32::try_from(files.len() + 1).context("too many files")?,
             schema_version: 0,
             files,
@@ -279,7 +280,7 @@ async fn data_file(
         size: meta.size,
         tag: ContentTag::ETag(meta.e_tag.context("the store gives no tag")?),
     };
-    let object = PinnedObject { store: Arc::clone(store), location, identity };
+    let object = PinnedObject::new(Arc::clone(store), location, identity);
     let footer = read_footer(&object, &IoStats::default()).await?;
     let open = ParquetFile::open(object.clone(), &footer)?;
     let fields: Vec<FieldSchema> = schema.mapped_fields().cloned().collect();
@@ -298,5 +299,7 @@ async fn data_file(
         row_groups,
         columns: open.statistics(&fields),
         footer,
+        deletes: None,
+        table: None,
     })
 }

@@ -1,6 +1,7 @@
 //! A prefix of Parquet files as a source.
 
 use async_trait::async_trait;
+use pandion_manifest::Manifest;
 use pandion_source::{Connector, IoStats, SourceFile, SourceRoot, SourceState, list_flat_prefix};
 use pandion_types::Result;
 
@@ -23,9 +24,10 @@ impl ParquetConnector {
 
 #[async_trait]
 impl Connector for ParquetConnector {
-    async fn resolve(&self, stats: &IoStats) -> Result<SourceState> {
+    async fn resolve(&self, _before: Option<&Manifest>, stats: &IoStats) -> Result<SourceState> {
         let objects = list_flat_prefix(&self.root, EXTENSION, stats).await?;
-        Ok(SourceState { files: objects.into_iter().map(|object| SourceFile { object }).collect() })
+        let files = objects.into_iter().map(SourceFile::Found).collect();
+        Ok(SourceState { files, table: None })
     }
 }
 
@@ -49,9 +51,8 @@ mod tests {
         let base_uri = "s3://bucket/".to_owned();
         let root = SourceRoot { store, base_uri, prefix: Path::from("p") };
         let stats = IoStats::default();
-        let state = ParquetConnector::new(root).resolve(&stats).await.unwrap();
-        let uris: Vec<_> =
-            state.files.iter().map(|file| file.object.identity.uri.as_str()).collect();
+        let state = ParquetConnector::new(root).resolve(None, &stats).await.unwrap();
+        let uris: Vec<_> = state.files.iter().map(|file| file.identity().uri.as_str()).collect();
         assert_eq!(uris, ["s3://bucket/p/a.parquet", "s3://bucket/p/b.parquet"]);
         let counts = stats.counts();
         assert_eq!((counts.list_requests, counts.read_requests), (1, 0));

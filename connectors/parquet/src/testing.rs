@@ -57,7 +57,7 @@ pub(crate) async fn object(bytes: Bytes) -> PinnedObject {
     let tag = store.head(&location).await.unwrap().e_tag.unwrap();
     let identity =
         FileIdentity { uri: "s3://bucket/a.parquet".to_owned(), size, tag: ContentTag::ETag(tag) };
-    PinnedObject { store, location, identity }
+    PinnedObject::new(store, location, identity)
 }
 
 /// Opens a file as a refresh does, from its footer in the store.

@@ -127,7 +127,7 @@ fn key(snapshot: &Snapshot, unit: &Unit, field: &FieldSchema) -> Result<ColumnKe
     let (entry, _) = snapshot.file(unit.file)?;
     Ok(ColumnKey {
         identity: entry.identity.clone(),
-        column: field.external_field.clone().unwrap_or_else(|| field.name.clone()),
+        column: snapshot.manifest().column_key(field),
         data_type: field.data_type,
         element_type: field.element_type,
         row_group: unit.row_group,

@@ -184,7 +184,7 @@ async fn put_file(
         size: meta.size,
         tag: ContentTag::ETag(meta.e_tag.unwrap()),
     };
-    let object = PinnedObject { store: Arc::clone(store), location, identity };
+    let object = PinnedObject::new(Arc::clone(store), location, identity);
     let footer = read_footer(&object, &IoStats::default()).await.unwrap();
     let open = ParquetFile::open(object.clone(), &footer).unwrap();
     let fields: Vec<FieldSchema> = schema.mapped_fields().cloned().collect();
@@ -196,6 +196,8 @@ async fn put_file(
         row_groups: open.metadata().row_groups().iter().map(|it| it.num_rows() as u64).collect(),
         columns: open.statistics(&fields),
         footer,
+        deletes: None,
+        table: None,
     }
 }
 
@@ -224,6 +226,7 @@ impl Lake {
             version: ManifestVersion(1),
             next_file_id: FILES as u32 + 1,
             schema_version: 0,
+            table: None,
             files,
         };
         let snapshot = Snapshot::new(Arc::new(schema), Arc::new(manifest), store, None);

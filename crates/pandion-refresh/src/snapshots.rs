@@ -61,6 +61,11 @@ impl Snapshots {
         }
     }
 
+    /// The version that was last asked for, if it is still kept.
+    pub(crate) fn kept(&self, collection: CollectionId) -> Option<Arc<Snapshot>> {
+        self.lock().get(&collection).map(|kept| Arc::clone(&kept.snapshot))
+    }
+
     /// Forgets collections that the catalogue no longer has.
     pub fn forget_dropped(&self) {
         let state = self.catalog.state();
@@ -121,11 +126,11 @@ impl Snapshots {
     async fn store(&self, collection: &Collection) -> Result<Arc<dyn ObjectStore>> {
         let state = self.catalog.state();
         let schema = &collection.schema;
-        let root = self
+        let opened = self
             .sources
             .open(&schema.external_source, &schema.external_spec, state.secret(collection.id))
             .await?;
-        Ok(root.store)
+        Ok(opened.root.store)
     }
 
     fn source_key(&self, collection: &Collection) -> SourceKey {
@@ -150,6 +155,7 @@ fn empty(collection: &Collection) -> Snapshot {
         version: ManifestVersion(0),
         next_file_id: 1,
         schema_version: collection.schema.version,
+        table: None,
         files: Vec::new(),
     };
     let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());

@@ -129,7 +129,7 @@ fn pin(root: &SourceRoot, meta: ObjectMeta) -> Result<PinnedObject> {
         Some(tag) => ContentTag::ETag(tag),
     };
     let identity = FileIdentity { uri, size: meta.size, tag };
-    Ok(PinnedObject { store: Arc::clone(&root.store), location: meta.location, identity })
+    Ok(PinnedObject::new(Arc::clone(&root.store), meta.location, identity))
 }
 
 #[cfg(test)]

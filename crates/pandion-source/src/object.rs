@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -41,9 +41,17 @@ pub struct PinnedObject {
     pub location: Path,
     /// The content that reads are pinned to.
     pub identity: FileIdentity,
+    /// The entity tag that the first answer had, where the identity has none. Clones share it.
+    seen_tag: Arc<OnceLock<String>>,
 }
 
 impl PinnedObject {
+    /// An object of `store`. Nothing is asked.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>, location: Path, identity: FileIdentity) -> Self {
+        Self { store, location, identity, seen_tag: Arc::default() }
+    }
+
     /// Reads byte ranges, in the order given. Ranges that lie within [`COALESCE_GAP_BYTES`] of
     /// each other share one request; up to [`READ_CONCURRENCY`] requests run concurrently. The
     /// answer holds exactly the bytes asked for; parts that came with one request share memory.
@@ -121,6 +129,7 @@ impl PinnedObject {
         match &self.identity.tag {
             ContentTag::ETag(tag) => options.if_match = Some(tag.clone()),
             ContentTag::Version(version) => options.version = Some(version.clone()),
+            ContentTag::Immutable => options.if_match = self.seen_tag.get().cloned(),
         }
         let read = async {
             let result = self.store.get_opts(&self.location, options).await?;
@@ -175,14 +184,17 @@ impl PinnedObject {
 
     fn matches(&self, found: &ObjectMeta) -> bool {
         let same_tag = match &self.identity.tag {
-            ContentTag::ETag(tag) => {
-                // Some stores put quotation marks round the tag in answers only.
-                let bare = |tag: &str| tag.trim_matches('"').to_owned();
-                found.e_tag.as_deref().is_some_and(|found| bare(found) == bare(tag))
-            }
+            ContentTag::ETag(tag) => found.e_tag.as_deref().is_some_and(|found| same(found, tag)),
             ContentTag::Version(version) => {
                 found.version.as_ref().is_none_or(|found| found == version)
             }
+            ContentTag::Immutable => match &found.e_tag {
+                // A weak tag tells too little, and cannot be asked for.
+                Some(tag) if found.size == self.identity.size && !tag.starts_with("W/") => {
+                    same(self.seen_tag.get_or_init(|| tag.clone()), tag)
+                }
+                _ => true,
+            },
         };
         same_tag && found.size == self.identity.size
     }
@@ -234,6 +246,11 @@ impl fmt::Debug for PinnedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PinnedObject({} in {})", self.identity, self.store)
     }
+}
+
+/// Whether two entity tags are one: some stores put quotation marks round the tag in answers only.
+fn same(left: &str, right: &str) -> bool {
+    left.trim_matches('"') == right.trim_matches('"')
 }
 
 enum Answer {

@@ -25,6 +25,10 @@ pub enum ContentTag {
     ETag(String),
     /// The version id of a versioned bucket.
     Version(String),
+    /// No mark is known, but the table that lists the object promises that its content never
+    /// changes. The size is what is checked, and the entity tag that the first answer has, for as
+    /// long as the object is held open.
+    Immutable,
 }
 
 impl fmt::Display for ContentTag {
@@ -32,6 +36,7 @@ impl fmt::Display for ContentTag {
         match self {
             Self::ETag(tag) => write!(f, "etag {tag}"),
             Self::Version(version) => write!(f, "version {version}"),
+            Self::Immutable => write!(f, "immutable by its table's format"),
         }
     }
 }

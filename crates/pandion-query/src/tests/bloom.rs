@@ -32,6 +32,7 @@ fn lake(bloom: bool) -> (tokio::runtime::Runtime, QueryEngine, Arc<Snapshot>) {
         version: ManifestVersion(1),
         next_file_id: 2,
         schema_version: 0,
+        table: None,
         files: vec![file],
     };
     let snapshot = Snapshot::new(Arc::new(schema), Arc::new(manifest), store, None);

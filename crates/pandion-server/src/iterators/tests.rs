@@ -12,6 +12,7 @@ fn snapshot() -> Arc<Snapshot> {
         version: ManifestVersion(1),
         next_file_id: 1,
         schema_version: 0,
+        table: None,
         files: Vec::new(),
     };
     let schema = Arc::new(CollectionSchema::default());

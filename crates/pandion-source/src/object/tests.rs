@@ -24,7 +24,7 @@ async fn pinned(store: Arc<dyn ObjectStore>, location: &str, bytes: Vec<u8>) -> 
         size: meta.size,
         tag: ContentTag::ETag(meta.e_tag.unwrap()),
     };
-    PinnedObject { store, location, identity }
+    PinnedObject::new(store, location, identity)
 }
 
 fn numbered(length: usize) -> Vec<u8> {
@@ -273,15 +273,12 @@ impl ObjectStore for Script {
 }
 
 fn scripted(replies: impl IntoIterator<Item = Reply>) -> PinnedObject {
-    PinnedObject {
-        store: Script::new(replies),
-        location: Path::from("a.parquet"),
-        identity: FileIdentity {
-            uri: "s3://host/bucket/a.parquet".to_owned(),
-            size: 10,
-            tag: ContentTag::ETag("tag".to_owned()),
-        },
-    }
+    let identity = FileIdentity {
+        uri: "s3://host/bucket/a.parquet".to_owned(),
+        size: 10,
+        tag: ContentTag::ETag("tag".to_owned()),
+    };
+    PinnedObject::new(Script::new(replies), Path::from("a.parquet"), identity)
 }
 
 fn body(length: usize) -> Reply {

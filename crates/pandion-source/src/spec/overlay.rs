@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::ExternalSpec;
+use pandion_types::Result;
+use serde_json::Value;
+
+use super::{ExternalSpec, SourceSecrets, bad_json};
 
 impl ExternalSpec {
     /// The name of the administrator's credential that the user refers to.
@@ -39,5 +42,22 @@ impl ExternalSpec {
         let mut extfs: BTreeMap<String, String> = self.extfs.clone();
         extfs.extend(store.extfs.iter().map(|(key, value)| (key.clone(), value.clone())));
         Self { extfs, credential: None, ..self.clone() }
+    }
+}
+
+impl SourceSecrets {
+    /// The secrets of a specification that is [`ExternalSpec::opened_as`] a store: what the user
+    /// has for a catalog, and the store's own.
+    pub(crate) fn opened_as(&self, store: &Self) -> Self {
+        let catalog = self.0.iter().filter(|(key, _)| key.starts_with("catalog."));
+        Self(catalog.chain(&store.0).map(|(key, value)| (*key, value.clone())).collect())
+    }
+}
+
+pub(super) fn read_credential(value: Option<&Value>) -> Result<Option<String>> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) if !name.is_empty() => Ok(Some(name.clone())),
+        Some(_) => Err(bad_json("credential must be the name of a credential, as a string")),
     }
 }

@@ -11,7 +11,12 @@ const LAYERS: &[&[&str]] = &[
     &["pandion-index"],
     &["pandion-manifest"],
     &["pandion-source"],
-    &["pandion-connector-parquet", "pandion-connector-s3", "pandion-connector-gcs", "pandion-connector-azure"],
+    &[
+        "pandion-connector-parquet",
+        "pandion-connector-s3",
+        "pandion-connector-gcs",
+        "pandion-connector-azure",
+    ],
     &["pandion-connector-iceberg"],
     &["pandion-catalog"],
     &["pandion-query"],
