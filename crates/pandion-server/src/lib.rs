@@ -30,4 +30,5 @@ mod template_codec;
 mod time_parts;
 
 pub use pandion_catalog::PublishPolicy;
+pub use pandion_source::NamedSources;
 pub use server::{Server, ServerOptions};

@@ -21,13 +21,16 @@ pub use definition::{
 };
 pub use volume::VolumeUri;
 
-use access::StoreAccess;
+use access::{StoreAccess, refuse_to_sign_for_catalogs};
 use definition::parse_extfs;
 use volume::is_name;
 
 use crate::scope::StoreScope;
 use crate::spec::{ExternalSpec, SourceSecrets};
 use crate::uri::{Scheme, SourceUri};
+
+/// The default storage in errors.
+const DEFAULT_STORAGE: &str = "the default storage of this server";
 
 /// What to open for a source.
 #[derive(Clone, Debug)]
@@ -113,7 +116,7 @@ impl NamedSources {
         secrets: SourceSecrets,
     ) -> Result<ResolvedSource> {
         let resolved = match VolumeUri::parse(source)? {
-            Some(place) => self.0.resolve_volume(&place, &spec),
+            Some(place) => self.0.resolve_volume(&place, &spec, &secrets),
             None => self.0.resolve_store(SourceUri::parse(source)?, spec, secrets),
         };
         resolved.map_err(|error| error.about(Subject::Source))
@@ -136,7 +139,12 @@ impl Named {
         Ok(Volume { store })
     }
 
-    fn resolve_volume(&self, place: &VolumeUri, spec: &ExternalSpec) -> Result<ResolvedSource> {
+    fn resolve_volume(
+        &self,
+        place: &VolumeUri,
+        spec: &ExternalSpec,
+        secrets: &SourceSecrets,
+    ) -> Result<ResolvedSource> {
         let name = place.name();
         let volume = self.volumes.get(name).ok_or_else(|| {
             Error::not_found(
@@ -160,7 +168,9 @@ impl Named {
             uri = SourceUri::parse(&format!("{base}/{}", place.path()))?;
         }
         let spec = spec.opened_as(&store.spec);
-        Ok(ResolvedSource { uri, spec, ..store.clone() })
+        let secrets = secrets.opened_as(&store.secrets);
+        refuse_to_sign_for_catalogs(&format!("volume {name:?}"), &spec, &secrets)?;
+        Ok(ResolvedSource { uri, spec, secrets, scope: store.scope.clone() })
     }
 
     fn resolve_store(
@@ -180,13 +190,13 @@ impl Named {
                 )
             })?;
             let what = format!("credential {name:?}");
-            return access.open(&what, uri, &spec);
+            return access.open(&what, uri, &spec, &secrets);
         }
         if uri.scheme() == Scheme::File || !spec.names_no_store() {
             return Ok(ResolvedSource { uri, spec, secrets, scope: None });
         }
         match &self.default_storage {
-            Some(access) => access.open("the default storage of this server", uri, &spec),
+            Some(access) => access.open(DEFAULT_STORAGE, uri, &spec, &secrets),
             None => Err(no_default_storage(&uri, &spec)),
         }
     }

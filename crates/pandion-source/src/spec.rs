@@ -18,8 +18,7 @@ use std::fmt;
 use pandion_types::{Error, Result, Secret, Subject};
 use serde_json::Value;
 
-pub use overlay::read_credential;
-use catalog::{CatalogAuthentication, CatalogSettings, TableName};
+pub use catalog::{CatalogAuthentication, CatalogSettings, TableName};
 pub use complete::CredentialMode;
 pub use provider::CloudProvider;
 pub use secrets::SourceSecrets;
@@ -27,6 +26,7 @@ pub use snapshot::SnapshotChoice;
 
 use crate::uri::{Scheme, SourceUri};
 use catalog::{join_catalog, read_catalog, redact_catalog};
+use overlay::read_credential;
 use snapshot::read_choice;
 
 /// What stands in a redacted text where a secret stood.

@@ -5,7 +5,7 @@ use pandion_types::{Error, ErrorKind, Result};
 use super::definition::{ExtfsDefinition, parse_extfs};
 use super::ResolvedSource;
 use crate::scope::StoreScope;
-use crate::spec::{ExternalSpec, SourceSecrets};
+use crate::spec::{CatalogAuthentication, ExternalSpec, SourceSecrets};
 use crate::uri::{BucketAddress, Scheme, SourceUri};
 
 /// The keys of `extfs` that say where a store is and how it is spoken to. A user may give them
@@ -48,6 +48,7 @@ impl StoreAccess {
         what: &str,
         uri: SourceUri,
         spec: &ExternalSpec,
+        secrets: &SourceSecrets,
     ) -> Result<ResolvedSource> {
         if uri.scheme() == Scheme::File {
             return Err(Error::invalid_argument("a file source takes no credential"));
@@ -69,8 +70,12 @@ impl StoreAccess {
             }
         }
         let spec = spec.opened_as(&self.spec);
+        let secrets = secrets.opened_as(&self.secrets);
         let scope = self.scope(what, &uri, &spec)?;
-        Ok(ResolvedSource { uri, spec, secrets: self.secrets.clone(), scope })
+        if scope.is_some() {
+            refuse_to_sign_for_catalogs(what, &spec, &secrets)?;
+        }
+        Ok(ResolvedSource { uri, spec, secrets, scope })
     }
 
     fn scope(
@@ -101,6 +106,24 @@ impl StoreAccess {
             ),
         ))
     }
+}
+
+/// What is bound to places in a bucket must not prove who asks anywhere else.
+pub(super) fn refuse_to_sign_for_catalogs(
+    what: &str,
+    spec: &ExternalSpec,
+    secrets: &SourceSecrets,
+) -> Result<()> {
+    let authentication = spec.catalog().map(|catalog| &catalog.authentication);
+    if matches!(authentication, Some(CatalogAuthentication::SigV4 { .. }))
+        && secrets.catalog_keys().is_none()
+    {
+        return Err(Error::invalid_argument(format!(
+            "catalog.sigv4=true needs catalog.access_key_id and catalog.access_key_value of its \
+             own: {what} is bound to its store"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether the address is in the bucket that is allowed, and at least as well protected on the way.

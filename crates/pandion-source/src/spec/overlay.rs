@@ -19,6 +19,10 @@ impl ExternalSpec {
     /// storage.
     #[must_use]
     pub fn names_no_store(&self) -> bool {
+        // A catalog that hands out credentials is asked for them by name, too.
+        if self.uses_vended_credentials() {
+            return false;
+        }
         let says_nothing = |key: &str, value: &str| {
             value.is_empty() || (key == "storage_type" && value == "remote")
         };

@@ -2,6 +2,8 @@ use pandion_types::ErrorKind;
 
 use super::*;
 
+mod clouds;
+
 const CANARIES: [&str; 4] = ["CANARYID", "CANARYVALUE", "CANARYEXTERNAL", "CANARYCERT"];
 const WITH_CANARIES: &str = r#"{"zeta":{"b":1,"a":2},"snapshot_id":7,"format":"parquet","extfs":{
     "region":"us-east-1","access_key_id":"CANARYID","access_key_value":"CANARYVALUE",
@@ -293,15 +295,9 @@ fn complete_specifications_pass() {
 #[test]
 fn what_is_valid_but_not_built_is_refused_by_name() {
     let aws = r#""cloud_provider":"aws","region":"us-east-1""#;
-    let gcp = r#""cloud_provider":"gcp""#;
     for (source, extfs, name) in [
         ("s3://b/k", format!(r#"{aws},"use_iam":"true""#), "use_iam=true"),
         ("s3://b/k", format!(r#"{aws},"use_iam":"true","role_arn":"arn""#), "role_arn"),
-        (
-            "gs://b/k",
-            format!(r#"{gcp},"gcp_target_service_account":"a@b.gserviceaccount.com""#),
-            "gcp_target_service_account",
-        ),
     ] {
         let error = validate(source, &extfs).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
