@@ -135,3 +135,6 @@ fn asks_for_tokens(spec: &ExternalSpec) -> Result<bool> {
     let mode = spec.credential_mode()?;
     Ok(matches!(mode, CredentialMode::GcpServiceAccount | CredentialMode::Iam))
 }
+
+#[cfg(test)]
+mod tests;
