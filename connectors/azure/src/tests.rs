@@ -53,7 +53,9 @@ async fn serve(replies: Vec<String>) -> (u16, Arc<Mutex<Vec<String>>>) {
 
 fn reply(status: &str, headers: &str, body: &str) -> String {
     let length = body.len();
-    format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
+    format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    )
 }
 
 fn page(marker: &str, name: &str) -> String {

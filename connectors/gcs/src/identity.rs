@@ -131,9 +131,12 @@ async fn metadata_token(client: &TokenClient, now: DateTime<Utc>) -> Result<Toke
     headers.insert("metadata-flavor", HeaderValue::from_static("Google"));
     let none = "the server has no Google identity of its own: GOOGLE_APPLICATION_CREDENTIALS is \
                 not set, and the metadata server";
-    let answer = client.send(Method::GET, METADATA_TOKEN_PATH, headers, "").await.map_err(|error| {
-        Error::unavailable(format!("{none} does not answer")).about(Subject::Source).caused_by(error)
-    })?;
+    let answer =
+        client.send(Method::GET, METADATA_TOKEN_PATH, headers, "").await.map_err(|error| {
+            Error::unavailable(format!("{none} does not answer"))
+                .about(Subject::Source)
+                .caused_by(error)
+        })?;
     if answer.status != StatusCode::OK {
         let text = format!("{none} gives none (HTTP {})", answer.status.as_u16());
         let kind = match answer.status.is_server_error() {

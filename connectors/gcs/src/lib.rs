@@ -99,7 +99,9 @@ fn target_account(spec: &ExternalSpec) -> Result<Option<String>> {
             let fits =
                 |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
             match account.split_once('@') {
-                Some((name, domain)) if !name.is_empty() && (name.bytes().chain(domain.bytes()).all(fits)) => {
+                Some((name, domain))
+                    if !name.is_empty() && (name.bytes().chain(domain.bytes()).all(fits)) =>
+                {
                     Ok(Some(account.to_owned()))
                 }
                 _ => Err(Error::invalid_argument(format!(

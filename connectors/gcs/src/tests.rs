@@ -210,10 +210,7 @@ async fn answers_that_make_no_sense_are_errors_that_show_no_token() {
         ("CANARY", ""),
         (r#"{"access_token":"a\nb","expires_in":3000}"#, ""),
         (r#"{"access_token":"a","expires_in":3000}"#, r#"{"accessToken":"CANARY"}"#),
-        (
-            r#"{"access_token":"a","expires_in":3000}"#,
-            r#"{"accessToken":5,"expireTime":"CANARY"}"#,
-        ),
+        (r#"{"access_token":"a","expires_in":3000}"#, r#"{"accessToken":5,"expireTime":"CANARY"}"#),
     ] {
         let google = Google::start(Arc::new(move |line: &str| {
             let body = if line.contains("/computeMetadata/") { own } else { generated };
@@ -256,7 +253,8 @@ async fn tokens_go_to_google_over_tls_only() {
 
 #[test]
 fn accounts_must_be_addresses_and_modes_must_be_ours() {
-    for account in ["a/b@c.gserviceaccount.com", "a@b?c.gserviceaccount.com", "@.gserviceaccount.com"]
+    for account in
+        ["a/b@c.gserviceaccount.com", "a@b?c.gserviceaccount.com", "@.gserviceaccount.com"]
     {
         let (spec, _) = spec(&format!(r#""gcp_target_service_account":"{account}""#));
         assert_eq!(target_account(&spec).unwrap_err().kind(), ErrorKind::InvalidArgument);
@@ -282,7 +280,8 @@ async fn the_identity_may_come_from_a_file() {
         "refresh_token":"CANARY"}"#;
     let identity = open(person).unwrap();
     assert!(!format!("{identity:?}").contains("CANARY"));
-    for wrong in ["", "{}", r#"{"type":"CANARY"}"#, r#"{"type":"service_account","private_key":1}"#] {
+    for wrong in ["", "{}", r#"{"type":"CANARY"}"#, r#"{"type":"service_account","private_key":1}"#]
+    {
         let error = open(wrong).map(|_| ()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(error.message().contains("GOOGLE_APPLICATION_CREDENTIALS"), "{error}");

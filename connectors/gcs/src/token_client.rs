@@ -61,10 +61,11 @@ impl TokenClient {
             let mut request = Request::new(HttpRequestBody::from(body.to_owned()));
             *request.method_mut() = method.clone();
             *request.headers_mut() = headers.clone();
-            *request.uri_mut() =
-                format!("{}{path}", self.base_url).parse().map_err(|error: http::uri::InvalidUri| {
+            *request.uri_mut() = format!("{}{path}", self.base_url).parse().map_err(
+                |error: http::uri::InvalidUri| {
                     Error::internal("the URL of a token is none").caused_by(error)
-                })?;
+                },
+            )?;
             let answered = self.attempt(request).await;
             let may_pass = match &answered {
                 Ok(answer) => {

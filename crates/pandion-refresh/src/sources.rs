@@ -115,9 +115,7 @@ impl SourceOpener {
         let policy = &self.policy;
         let root = match (uri.scheme(), spec.cloud_provider(uri)) {
             (Scheme::File, _) => open_local(uri, &self.roots)?,
-            (_, Some(CloudProvider::Azure)) => {
-                open_azure_root(uri, spec, secrets, policy).await?
-            }
+            (_, Some(CloudProvider::Azure)) => open_azure_root(uri, spec, secrets, policy).await?,
             (_, Some(CloudProvider::Gcp)) if asks_for_tokens(spec)? => {
                 open_gcs_root(uri, spec, secrets, policy).await?
             }

@@ -2,7 +2,7 @@ use pandion_source::{
     CredentialDefinition, DefaultStorageDefinition, ExtfsDefinition, IoStats,
     NamedSourcesDefinition, VolumeDefinition, list_flat_prefix,
 };
-use pandion_testkit::{S3Options, S3Server};
+use pandion_testkit::s3::{S3Options, S3Server};
 use pandion_types::ErrorKind;
 
 use super::*;

@@ -2,8 +2,8 @@
 
 use pandion_types::{Error, ErrorKind, Result};
 
-use super::definition::{ExtfsDefinition, parse_extfs};
 use super::ResolvedSource;
+use super::definition::{ExtfsDefinition, parse_extfs};
 use crate::scope::StoreScope;
 use crate::spec::{CatalogAuthentication, ExternalSpec, SourceSecrets};
 use crate::uri::{BucketAddress, Scheme, SourceUri};

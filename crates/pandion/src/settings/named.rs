@@ -16,8 +16,8 @@ use pandion_source::{
     NamedSourcesDefinition, VolumeDefinition,
 };
 use pandion_types::Secret;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::Source;

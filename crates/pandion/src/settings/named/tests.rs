@@ -70,9 +70,8 @@ fn a_value_may_stand_in_a_file() {
 
 #[test]
 fn what_is_wrong_is_named_without_its_value() {
-    let volume = |extfs: &str| {
-        format!("source: {{volumes: [{{name: v, uri: 's3://b', extfs: {extfs}}}]}}")
-    };
+    let volume =
+        |extfs: &str| format!("source: {{volumes: [{{name: v, uri: 's3://b', extfs: {extfs}}}]}}");
     for (text, expected) in [
         (volume("CANARY"), "extfs must be keys with texts"),
         (volume("{access_key_value: [CANARY]}"), "expected a text"),
