@@ -19,6 +19,17 @@ pub(crate) struct BloomTerm {
     values: Vec<BloomValue>,
 }
 
+impl BloomTerm {
+    pub(crate) fn field(&self) -> FieldId {
+        self.field
+    }
+
+    /// The values of which a row must have one.
+    pub(crate) fn values(&self) -> &[BloomValue] {
+        &self.values
+    }
+}
+
 /// Names the filter of one column in one row group of one file's content.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BloomKey {

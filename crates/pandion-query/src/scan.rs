@@ -16,8 +16,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::access;
 use crate::bloom;
+use crate::bucket;
 use crate::cache::Weigh;
-use crate::counters::Counters;
+use crate::counters::{Counter, Counters};
 use crate::engine::QueryEngine;
 use crate::evaluate::{UnitFilter, evaluate};
 use crate::filter::{CompiledFilter, FilterDigest, FilterPlan};
@@ -142,6 +143,7 @@ impl Scan {
         let files = self.candidates(files);
         let (by_file, by_unit) = (Arc::clone(self), Arc::clone(self));
         let (counters, snapshot) = (Arc::clone(&self.counters), Arc::clone(&self.snapshot));
+        let deleted = Arc::clone(&self.counters);
         stream::iter(files)
             .map(move |file| {
                 let scan = Arc::clone(&by_file);
@@ -169,7 +171,7 @@ impl Scan {
                 }
             })
             .try_buffered(self.engine.in_flight())
-            .and_then(move |matches| future::ready(live(&snapshot, matches)))
+            .and_then(move |matches| future::ready(live(&snapshot, matches, &deleted.rows_deleted)))
             .try_filter(move |matches| {
                 let count = matches.count();
                 counters.rows_matched.add(count as u64);
@@ -192,11 +194,19 @@ impl Scan {
                 let key_rows =
                     manifest.files.get(at).and_then(|file| filter.whole().key_rows(file));
                 may_match.get(at).copied().unwrap_or(true)
+                    && self.in_bucket(filter, at)
                     && key_rows.is_none_or(|rows| !rows.is_empty())
             })
             .collect();
         self.counters.files_pruned.add((before - files.len()) as u64);
         files
+    }
+
+    /// Whether the file's bucket partitions may hold a value that the filter asks for.
+    fn in_bucket(&self, filter: &FilterPlan, at: usize) -> bool {
+        let manifest = self.snapshot.manifest();
+        let of_table = manifest.table.as_ref().zip(manifest.files.get(at));
+        of_table.is_none_or(|(table, file)| bucket::may_match(filter.bloom_terms(), table, file))
     }
 
     /// The row groups of a file that may hold matching rows, with what is left to do for each.
@@ -391,9 +401,10 @@ fn all_units(at: usize, file: &ParquetFile) -> Vec<Unit> {
 }
 
 /// The matches without the rows that are deleted.
-fn live(snapshot: &Snapshot, mut matches: Matches) -> Result<Matches> {
+fn live(snapshot: &Snapshot, mut matches: Matches, deleted: &Counter) -> Result<Matches> {
     let live = snapshot.live_rows(matches.unit.file, matches.unit.row_group)?;
     if let Some(live) = live {
+        let before = matches.count();
         matches.rows = Some(match matches.rows {
             None => Arc::clone(live),
             Some(rows) => {
@@ -402,6 +413,7 @@ fn live(snapshot: &Snapshot, mut matches: Matches) -> Result<Matches> {
                 Arc::new(rows)
             }
         });
+        deleted.add((before - matches.count()) as u64);
     }
     Ok(matches)
 }

@@ -16,6 +16,7 @@ mod runner;
 mod service;
 mod snapshots;
 mod sources;
+mod travel;
 mod verify;
 
 pub use diff::Diff;

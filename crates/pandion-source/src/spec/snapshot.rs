@@ -1,6 +1,7 @@
 //! Which snapshot of a table a specification asks for.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use pandion_types::{Error, Result};
 use serde_json::Value;
@@ -11,7 +12,7 @@ use super::{SourceFormat, bad_json, read_snapshot_id};
 const KEYS: [&str; 4] = ["snapshot_id", "branch", "tag", "timestamp"];
 
 /// The snapshot of a table to read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SnapshotChoice {
     /// The newest on the main branch at each refresh.
     #[default]
@@ -24,6 +25,32 @@ pub enum SnapshotChoice {
     Tag(String),
     /// The one that was current at this time, in milliseconds since 1970-01-01T00:00:00Z.
     Timestamp(i64),
+}
+
+impl SnapshotChoice {
+    /// The snapshot that was current at a time: milliseconds since 1970, or a time as RFC 3339
+    /// writes it. `None` when the text is neither.
+    #[must_use]
+    pub fn at(time: &str) -> Option<Self> {
+        timestamp_ms(time).filter(|time| *time >= 0).map(Self::Timestamp)
+    }
+}
+
+impl fmt::Display for SnapshotChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => write!(f, "the newest snapshot"),
+            Self::Id(id) => write!(f, "snapshot {id}"),
+            Self::Branch(name) => write!(f, "branch {name:?}"),
+            Self::Tag(name) => write!(f, "tag {name:?}"),
+            Self::Timestamp(timestamp_ms) => write!(f, "the snapshot at {timestamp_ms} ms"),
+        }
+    }
+}
+
+fn timestamp_ms(text: &str) -> Option<i64> {
+    let instant = || chrono::DateTime::parse_from_rfc3339(text).ok();
+    text.parse().ok().or_else(|| Some(instant()?.timestamp_millis()))
 }
 
 /// Reads the four keys. `snapshot_id` is accepted beside any format, as Milvus does; the others
@@ -71,10 +98,7 @@ pub(super) fn read_choice(
 fn read_timestamp(value: Option<&Value>) -> Result<i64> {
     let found = match value {
         Some(Value::Number(number)) => number.as_i64(),
-        Some(Value::String(text)) => text.parse().ok().or_else(|| {
-            let instant = chrono::DateTime::parse_from_rfc3339(text).ok()?;
-            Some(instant.timestamp_millis())
-        }),
+        Some(Value::String(text)) => timestamp_ms(text),
         _ => None,
     };
     found.filter(|timestamp_ms| *timestamp_ms >= 0).ok_or_else(|| {
