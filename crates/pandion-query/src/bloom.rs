@@ -3,7 +3,7 @@
 use pandion_connector_parquet::{BloomFilter, BloomValue};
 use pandion_filter::{CompareOp, Operand, Predicate, Value};
 use pandion_source::IoStats;
-use pandion_types::{FieldId, FieldSchema, FileIdentity, Result};
+use pandion_types::{FieldId, FileIdentity, Result};
 
 use crate::cache::{ByteCache, Weigh};
 use crate::scan::Unit;
@@ -23,7 +23,7 @@ pub(crate) struct BloomTerm {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BloomKey {
     identity: FileIdentity,
-    column: String,
+    origin: String,
     row_group: usize,
 }
 
@@ -74,10 +74,9 @@ pub(crate) async fn may_match(
     let (entry, file) = snapshot.file(unit.file)?;
     for term in terms {
         let Some(field) = snapshot.schema().field_by_id(term.field) else { continue };
-        let column = |field: &FieldSchema| field.external_field.clone().unwrap_or_default();
         let key = BloomKey {
             identity: entry.identity.clone(),
-            column: column(field),
+            origin: file.origin(field)?,
             row_group: unit.row_group,
         };
         let load = || async {

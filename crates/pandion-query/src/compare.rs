@@ -180,13 +180,13 @@ fn vector_key(
     row_group: usize,
     field: &FieldSchema,
 ) -> Result<VectorKey> {
-    let (entry, _) = snapshot.file(file)?;
+    let (entry, file) = snapshot.file(file)?;
     let vector_type = field
         .vector_type()
         .ok_or_else(|| Error::internal(format!("field {} has no dimension", field.name)))?;
     Ok(VectorKey {
         identity: entry.identity.clone(),
-        column: field.external_field.clone().unwrap_or_default(),
+        origin: file.origin(field)?,
         vector_type,
         row_group,
     })

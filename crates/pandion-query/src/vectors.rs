@@ -16,7 +16,8 @@ use crate::cache::{ByteCache, CacheUsage, Weigh};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct VectorKey {
     pub(crate) identity: FileIdentity,
-    pub(crate) column: String,
+    /// What of the file they are made from: see `ParquetFile::origin`.
+    pub(crate) origin: String,
     pub(crate) vector_type: VectorType,
     pub(crate) row_group: usize,
 }
@@ -85,7 +86,7 @@ mod tests {
                 size: 1,
                 tag: ContentTag::ETag(tag.into()),
             },
-            column: "v".into(),
+            origin: "v".into(),
             vector_type: VECTOR_TYPE,
             row_group: 0,
         }
