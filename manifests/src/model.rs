@@ -4,7 +4,9 @@
 //! neither encoding nor decoding lets such a value pass.
 
 use bytes::Bytes;
-use pandion_types::{CollectionId, FieldId, FileId, FileIdentity, ManifestVersion, RowId};
+use pandion_types::{
+    CollectionId, FieldId, FieldSchema, FileId, FileIdentity, ManifestVersion, RowId,
+};
 
 use crate::{DeleteVector, TableFile, TableState};
 
@@ -132,6 +134,22 @@ impl Manifest {
     #[must_use]
     pub fn live_rows(&self) -> u64 {
         self.files.iter().map(DataFile::live_rows).sum()
+    }
+
+    /// What caches and indexes call the column that a field is read from. In a folder of files it is
+    /// the column's name; in a table, where names come and go, its id and its type, and the names by
+    /// which it is looked for in files without ids.
+    #[must_use]
+    pub fn column_key(&self, field: &FieldSchema) -> String {
+        match self.table.as_ref().and_then(|table| table.column(field.id)) {
+            Some(column) if column.names.is_empty() => {
+                format!("#{} {}", column.column_id, column.column_type)
+            }
+            Some(column) => {
+                format!("#{} {} {:?}", column.column_id, column.column_type, column.names)
+            }
+            None => field.external_field.as_ref().unwrap_or(&field.name).clone(),
+        }
     }
 
     /// The file with this id.

@@ -122,13 +122,14 @@ fn table() -> TableState {
         default,
     };
     let retired =
-        |id: u32| RetiredFile { uri: format!("{id}"), id: FileId::new(id).unwrap(), since: 4 };
+        |id: u32| RetiredFile { uri: format!("{id}"), id: FileId::new(id).unwrap(), since_ms: 4 };
     TableState {
         uuid: "9c12d441-03fe-4693-9a96-a0705ddf69c1".into(),
         metadata_location: "s3://bucket/lake/metadata/v3.metadata.json".into(),
         snapshot_id: Some(-3_051_729_675_574_597_004),
         sequence_number: 5,
         timestamp_ms: 1_780_000_000_000,
+        oldest_snapshot_ms: 1_770_000_000_000,
         schema_id: 2,
         manifests: vec!["s3://bucket/lake/a.avro".into(), "s3://bucket/lake/b.avro".into()],
         columns: vec![column(100, Some(StatValue::Bool(true))), column(101, None)],

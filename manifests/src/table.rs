@@ -21,6 +21,8 @@ pub struct TableState {
     pub sequence_number: i64,
     /// When the snapshot was made, in milliseconds since 1970.
     pub timestamp_ms: i64,
+    /// When the oldest snapshot that the table still has was made, in milliseconds since 1970.
+    pub oldest_snapshot_ms: i64,
     /// The schema that the columns were resolved in.
     pub schema_id: i32,
     /// URIs of the manifest files of the snapshot, for data and for deletes. Files and delete files
@@ -142,8 +144,8 @@ pub struct RetiredFile {
     pub uri: String,
     /// The id that it had.
     pub id: FileId,
-    /// Sequence number of the first snapshot that was seen without it.
-    pub since: i64,
+    /// When the first snapshot that was seen without it was made, in milliseconds since 1970.
+    pub since_ms: i64,
 }
 
 impl TableState {

@@ -1,1 +1,4 @@
 //! Iceberg tables as sources of rows.
+#![warn(missing_docs)]
+
+pub mod catalog;

@@ -1,5 +1,7 @@
 //! Whether a file's columns fit a collection's fields, told from the footer alone.
 
+use std::fmt;
+
 use pandion_source::columns;
 use pandion_types::FieldSchema;
 use parquet::basic::Compression;
@@ -19,6 +21,16 @@ pub struct ColumnProblem {
     pub row_group: Option<usize>,
     /// What is wrong. It does not name the file.
     pub message: String,
+}
+
+impl fmt::Display for ColumnProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "column '{}' of field '{}'", self.column, self.field)?;
+        if let Some(group) = self.row_group {
+            write!(f, ", row group {group}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
 }
 
 impl ParquetFile {

@@ -109,6 +109,19 @@ impl ParquetFile {
         Ok(Self { inner: Arc::clone(&self.inner), mapping })
     }
 
+    /// TEMP
+    ///
+    /// # Errors
+    /// TEMP
+    pub fn open_of_table(
+        object: PinnedObject,
+        footer: &Bytes,
+        _columns: &[pandion_manifest::TableColumn],
+        _constants: &[(pandion_types::FieldId, Option<pandion_manifest::StatValue>)],
+    ) -> Result<Self> {
+        Self::open(object, footer)
+    }
+
     /// The object that the file is read from.
     #[must_use]
     pub fn object(&self) -> &PinnedObject {
@@ -167,22 +180,6 @@ impl ParquetFile {
         };
         let columns = group.columns().get(leaves).unwrap_or_default().iter();
         Ok(columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum())
-    }
-
-    /// What the values of a field are made from in this file, so that values kept in memory can be
-    /// told by it: fields of equal type and equal origin have equal values. The names of columns
-    /// do not tell that, since tables rename them.
-    ///
-    /// # Errors
-    /// `InvalidArgument` when the file lacks the column.
-    pub fn origin(&self, field: &FieldSchema) -> Result<String> {
-        Ok(match self.source(field)? {
-            Source::Column(Found { column, projection: None }) => format!("column {}", column.root),
-            Source::Column(Found { column, projection: Some(projection) }) => {
-                format!("column {} as {:?}", column.root, projection)
-            }
-            Source::Value(value) => format!("value {value:?}"),
-        })
     }
 
     /// The place in [`Self::arrow_schema`] of the column that holds the values of a field as the

@@ -19,11 +19,22 @@ pub(crate) struct BloomTerm {
     values: Vec<BloomValue>,
 }
 
+impl BloomTerm {
+    pub(crate) fn field(&self) -> FieldId {
+        self.field
+    }
+
+    /// The values of which a row must have one.
+    pub(crate) fn values(&self) -> &[BloomValue] {
+        &self.values
+    }
+}
+
 /// Names the filter of one column in one row group of one file's content.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BloomKey {
     identity: FileIdentity,
-    origin: String,
+    column: String,
     row_group: usize,
 }
 
@@ -76,7 +87,7 @@ pub(crate) async fn may_match(
         let Some(field) = snapshot.schema().field_by_id(term.field) else { continue };
         let key = BloomKey {
             identity: entry.identity.clone(),
-            origin: file.origin(field)?,
+            column: snapshot.manifest().column_key(field),
             row_group: unit.row_group,
         };
         let load = || async {

@@ -20,11 +20,11 @@ const SHARE_MAX: u64 = 4;
 const COLUMN_BYTES_MAX: u64 = 1 << 30;
 
 /// Names the values of one column in one row group of one file's content, in the form of a field's
-/// type. Names of columns would not do: a table may give a name to another column.
+/// type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ColumnKey {
     identity: FileIdentity,
-    origin: String,
+    column: String,
     data_type: DataType,
     element_type: Option<DataType>,
     row_group: usize,
@@ -124,10 +124,10 @@ impl ColumnCache {
 }
 
 fn key(snapshot: &Snapshot, unit: &Unit, field: &FieldSchema) -> Result<ColumnKey> {
-    let (entry, file) = snapshot.file(unit.file)?;
+    let (entry, _) = snapshot.file(unit.file)?;
     Ok(ColumnKey {
         identity: entry.identity.clone(),
-        origin: file.origin(field)?,
+        column: snapshot.manifest().column_key(field),
         data_type: field.data_type,
         element_type: field.element_type,
         row_group: unit.row_group,

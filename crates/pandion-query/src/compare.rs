@@ -43,7 +43,7 @@ impl QueryEngine {
         // A task of its own, so that decoding several row groups uses several threads.
         let load = move || async move {
             let task = tokio::spawn(async move {
-                let (_, file) = snapshot.file(file)?;
+                let (_, file) = snapshot.open(file, &stats_of_load).await?;
                 file.read_vectors(&field, row_group, &stats_of_load).await
             });
             AbortOnDropHandle::new(task).await.map_err(|error| {
@@ -180,13 +180,13 @@ fn vector_key(
     row_group: usize,
     field: &FieldSchema,
 ) -> Result<VectorKey> {
-    let (entry, file) = snapshot.file(file)?;
+    let entry = snapshot.entry(file)?;
     let vector_type = field
         .vector_type()
         .ok_or_else(|| Error::internal(format!("field {} has no dimension", field.name)))?;
     Ok(VectorKey {
         identity: entry.identity.clone(),
-        origin: file.origin(field)?,
+        column: snapshot.manifest().column_key(field),
         vector_type,
         row_group,
     })

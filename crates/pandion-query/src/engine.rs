@@ -200,7 +200,12 @@ impl QueryEngine {
     ) -> Result<Arc<FilterBitmapExec>> {
         let filter = match filter.filter(|filter| !filter.is_match_all()) {
             Some(filter) => {
-                let plan = FilterPlan::new(filter.clone(), snapshot.schema(), seed())?;
+                let plan = FilterPlan::new(
+                    filter.clone(),
+                    snapshot.schema(),
+                    snapshot.manifest(),
+                    seed(),
+                )?;
                 Some(Arc::new(plan))
             }
             None => None,

@@ -11,7 +11,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 use pandion_filter::{Filter, PkConstraint, Predicate};
-use pandion_manifest::DataFile;
+use pandion_manifest::{DataFile, Manifest};
 use pandion_source::columns;
 use pandion_types::{
     CollectionSchema, Error, FieldSchema, Result, RowId, Subject, VIRTUAL_PK_NAME,
@@ -173,12 +173,17 @@ impl FilterPlan {
     ///
     /// # Errors
     /// As [`CompiledFilter::new`].
-    pub(crate) fn new(filter: Filter, schema: &Arc<CollectionSchema>, seed: u64) -> Result<Self> {
+    pub(crate) fn new(
+        filter: Filter,
+        schema: &Arc<CollectionSchema>,
+        manifest: &Manifest,
+        seed: u64,
+    ) -> Result<Self> {
         let whole = Arc::new(CompiledFilter::new(&filter, schema, seed)?);
         let text = filter.to_string();
         let random = |term: &Predicate| matches!(term, Predicate::RandomSample { .. });
         let cacheable = !whole.uses_key && !filter.predicate.conjuncts().iter().any(random);
-        let digest = cacheable.then(|| digest(&text, &whole.fields));
+        let digest = cacheable.then(|| digest(&text, &whole.fields, manifest));
         let bloom_terms = bloom::terms(filter.predicate.conjuncts());
         Ok(Self {
             filter,
@@ -239,7 +244,7 @@ impl FilterPlan {
     }
 }
 
-fn digest(text: &str, fields: &[FieldSchema]) -> FilterDigest {
+fn digest(text: &str, fields: &[FieldSchema], manifest: &Manifest) -> FilterDigest {
     let mut hasher = blake3::Hasher::new();
     let mut add = |part: &str| {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -248,7 +253,7 @@ fn digest(text: &str, fields: &[FieldSchema]) -> FilterDigest {
     add(text);
     for field in fields {
         add(&field.name);
-        add(field.external_field.as_deref().unwrap_or(&field.name));
+        add(&manifest.column_key(field));
         add(&format!("{:?} {:?}", field.data_type, field.element_type));
     }
     *hasher.finalize().as_bytes()

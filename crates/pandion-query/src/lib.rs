@@ -11,6 +11,7 @@ mod access;
 mod aggregate;
 mod bloom;
 mod bounded;
+mod bucket;
 mod by_key;
 mod cache;
 mod columns_cache;

@@ -66,7 +66,7 @@ impl QueryEngine {
     ) -> Result<(u64, crate::QueryCost)> {
         let counters = Arc::new(Counters::default());
         if filter.is_none_or(Filter::is_match_all) {
-            return Ok((snapshot.manifest().rows(), counters.cost(snapshot)));
+            return Ok((snapshot.manifest().live_rows(), counters.cost(snapshot)));
         }
         let matches = self.matches(snapshot, filter, options, &counters)?;
         let count = matches

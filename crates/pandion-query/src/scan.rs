@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::datasource::physical_plan::parquet::RowGroupAccess;
 use futures::{Stream, StreamExt, TryStreamExt, future, stream};
+use pandion_connector_parquet::ParquetFile;
 use pandion_index::Bitmap;
 use pandion_manifest::DataFile;
 use pandion_types::{Error, FileIdentity, Result};
@@ -15,8 +16,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::access;
 use crate::bloom;
+use crate::bucket;
 use crate::cache::Weigh;
-use crate::counters::Counters;
+use crate::counters::{Counter, Counters};
 use crate::engine::QueryEngine;
 use crate::evaluate::{UnitFilter, evaluate};
 use crate::filter::{CompiledFilter, FilterDigest, FilterPlan};
@@ -130,6 +132,7 @@ impl Scan {
     }
 
     /// The matches of every row group of `files` that holds some, in ascending order of row id.
+    /// Deleted rows are not among them.
     ///
     /// Row groups are evaluated several at a time, each in a task of its own; dropping the stream
     /// stops them.
@@ -139,7 +142,8 @@ impl Scan {
     ) -> impl Stream<Item = Result<Matches>> + Send + 'static {
         let files = self.candidates(files);
         let (by_file, by_unit) = (Arc::clone(self), Arc::clone(self));
-        let counters = Arc::clone(&self.counters);
+        let (counters, snapshot) = (Arc::clone(&self.counters), Arc::clone(&self.snapshot));
+        let deleted = Arc::clone(&self.counters);
         stream::iter(files)
             .map(move |file| {
                 let scan = Arc::clone(&by_file);
@@ -167,6 +171,7 @@ impl Scan {
                 }
             })
             .try_buffered(self.engine.in_flight())
+            .and_then(move |matches| future::ready(live(&snapshot, matches, &deleted.rows_deleted)))
             .try_filter(move |matches| {
                 let count = matches.count();
                 counters.rows_matched.add(count as u64);
@@ -189,6 +194,7 @@ impl Scan {
                 let key_rows =
                     manifest.files.get(at).and_then(|file| filter.whole().key_rows(file));
                 may_match.get(at).copied().unwrap_or(true)
+                    && self.in_bucket(filter, at)
                     && key_rows.is_none_or(|rows| !rows.is_empty())
             })
             .collect();
@@ -196,11 +202,18 @@ impl Scan {
         files
     }
 
+    /// Whether the file's bucket partitions may hold a value that the filter asks for.
+    fn in_bucket(&self, filter: &FilterPlan, at: usize) -> bool {
+        let manifest = self.snapshot.manifest();
+        let of_table = manifest.table.as_ref().zip(manifest.files.get(at));
+        of_table.is_none_or(|(table, file)| bucket::may_match(filter.bloom_terms(), table, file))
+    }
+
     /// The row groups of a file that may hold matching rows, with what is left to do for each.
     async fn units(&self, at: usize) -> Result<Vec<Work>> {
-        let (entry, _) = self.snapshot.file(at)?;
-        self.counters.row_groups.add(entry.row_groups.len() as u64);
-        let units = all_units(at, entry)?;
+        let (entry, file) = self.snapshot.open(at, &self.counters.io).await?;
+        self.counters.row_groups.add(file.row_groups() as u64);
+        let units = all_units(at, file);
         let Some(filter) = &self.filter else {
             let all = |unit| Work::Done(Matches { unit, rows: None });
             return Ok(units.into_iter().filter(|unit| unit.rows > 0).map(all).collect());
@@ -379,23 +392,30 @@ impl Collected {
     }
 }
 
-fn all_units(file: usize, entry: &DataFile) -> Result<Vec<Unit>> {
-    let mut first_row = 0_u64;
-    let units = entry.row_groups.iter().enumerate().map(|(row_group, &rows)| {
-        let too_many = |error| {
-            Error::corrupt("a file of the manifest has more rows than a row id can number")
-                .caused_by(error)
-        };
-        let unit = Unit {
-            file,
-            row_group,
-            first_row: u32::try_from(first_row).map_err(too_many)?,
-            rows: usize::try_from(rows).map_err(too_many)?,
-        };
-        first_row += rows;
-        Ok(unit)
-    });
-    units.collect()
+fn all_units(at: usize, file: &ParquetFile) -> Vec<Unit> {
+    let unit = |row_group| {
+        let rows = file.row_group_rows(row_group);
+        Unit { file: at, row_group, first_row: rows.start, rows: rows.len() }
+    };
+    (0..file.row_groups()).map(unit).collect()
+}
+
+/// The matches without the rows that are deleted.
+fn live(snapshot: &Snapshot, mut matches: Matches, deleted: &Counter) -> Result<Matches> {
+    let live = snapshot.live_rows(matches.unit.file, matches.unit.row_group)?;
+    if let Some(live) = live {
+        let before = matches.count();
+        matches.rows = Some(match matches.rows {
+            None => Arc::clone(live),
+            Some(rows) => {
+                let mut rows = Bitmap::clone(&rows);
+                rows.intersect(live);
+                Arc::new(rows)
+            }
+        });
+        deleted.add((before - matches.count()) as u64);
+    }
+    Ok(matches)
 }
 
 /// Adds the allowed rows to the selection where that leaves out much.

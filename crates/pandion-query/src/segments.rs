@@ -23,7 +23,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use pandion_index::scalar::{
     SCALAR_INDEX_FORMAT, ScalarIndex, ScalarIndexSpec, on_field, open_scalar_index,
 };
-use pandion_manifest::DataFile;
+use pandion_manifest::Manifest;
 use pandion_types::{Error, ErrorKind, FieldId, FieldSchema, FileIdentity, Result};
 use tokio::sync::watch;
 
@@ -55,17 +55,12 @@ pub struct IndexedField {
 }
 
 impl SegmentKey {
-    /// The name of the index of `field` over the file with this identity.
+    /// The names of the index of `field` over each file of `manifest`, in their order.
     #[must_use]
-    pub fn new(identity: &FileIdentity, field: &FieldSchema, spec: &ScalarIndexSpec) -> Self {
-        Self::of_file(of_column(field, spec), identity)
-    }
-
-    /// The names of the index of `field` over each of `files`, in their order.
-    #[must_use]
-    pub fn of_files(files: &[DataFile], field: &FieldSchema, spec: &ScalarIndexSpec) -> Vec<Self> {
-        let column = of_column(field, spec);
-        files.iter().map(|file| Self::of_file(column.clone(), &file.identity)).collect()
+    pub fn of_files(manifest: &Manifest, field: &FieldSchema, spec: &ScalarIndexSpec) -> Vec<Self> {
+        let column = of_column(&manifest.column_key(field), field, spec);
+        let files = manifest.files.iter();
+        files.map(|file| Self::of_file(column.clone(), &file.identity)).collect()
     }
 
     fn of_file(mut hasher: blake3::Hasher, identity: &FileIdentity) -> Self {
@@ -87,11 +82,11 @@ impl SegmentKey {
 
 /// Everything but the file. The parts are set apart by their lengths, so that no two lists of parts
 /// have the same digest.
-fn of_column(field: &FieldSchema, spec: &ScalarIndexSpec) -> blake3::Hasher {
+fn of_column(column: &str, field: &FieldSchema, spec: &ScalarIndexSpec) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&SCALAR_INDEX_FORMAT.to_le_bytes());
     hasher.update(&READING.to_le_bytes());
-    add(&mut hasher, field.external_field.as_deref().unwrap_or(&field.name));
+    add(&mut hasher, column);
     add(&mut hasher, field.data_type.name());
     add(&mut hasher, field.element_type.map_or("", pandion_types::DataType::name));
     add(&mut hasher, &spec.canonical());

@@ -199,7 +199,7 @@ async fn take_sorted(
                 let (snapshot, fields, stats) =
                     (Arc::clone(snapshot), Arc::clone(fields), Arc::clone(stats));
                 async move {
-                    let (_, file) = snapshot.file(at)?;
+                    let (_, file) = snapshot.open(at, &stats).await?;
                     file.take(&fields, &rows, &stats).await
                 }
             })

@@ -16,8 +16,7 @@ use crate::cache::{ByteCache, CacheUsage, Weigh};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct VectorKey {
     pub(crate) identity: FileIdentity,
-    /// What of the file they are made from: see `ParquetFile::origin`.
-    pub(crate) origin: String,
+    pub(crate) column: String,
     pub(crate) vector_type: VectorType,
     pub(crate) row_group: usize,
 }
@@ -86,7 +85,7 @@ mod tests {
                 size: 1,
                 tag: ContentTag::ETag(tag.into()),
             },
-            origin: "v".into(),
+            column: "v".into(),
             vector_type: VECTOR_TYPE,
             row_group: 0,
         }

@@ -53,17 +53,7 @@ async fn check(
     let footer = read_footer(&object, &stats).await?;
     let file = ParquetFile::open(object.clone(), &footer)?;
     let fields: Vec<_> = schema.mapped_fields().cloned().collect();
-    let problems = file.check(&fields).into_iter().map(|problem| {
-        let group = problem.row_group.map(|group| format!(", row group {group}"));
-        format!(
-            "column '{}' of field '{}'{}: {}",
-            problem.column,
-            problem.field,
-            group.unwrap_or_default(),
-            problem.message
-        )
-    });
-    let problems = problems.collect();
+    let problems = file.check(&fields).iter().map(ToString::to_string).collect();
     let metadata = file.metadata();
     let row_groups = metadata.row_groups().iter().map(|group| {
         u64::try_from(group.num_rows()).map_err(|error| {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pandion_catalog::{Catalog, CatalogState, Collection, IndexId, ManifestPointer};
-use pandion_query::{ScalarSegments, SegmentKey};
+use pandion_query::{ScalarSegments, SegmentKey, Snapshot};
 use pandion_source::IoStats;
 use pandion_types::{CollectionId, ErrorKind, FileId, ManifestVersion, Result};
 use tokio_util::sync::CancellationToken;
@@ -172,7 +172,8 @@ impl IndexService {
     /// Keeps the segments of files behind `first` from being deleted, and builds those that are
     /// missing.
     pub(crate) async fn build(&self, task: &Task<'_>) -> (Pin, Vec<Failure>) {
-        let first = task.manifest.files.partition_point(|file| file.id < task.first);
+        let files = &task.snapshot.manifest().files;
+        let first = files.partition_point(|file| file.id < task.first);
         let pin = self.inner.pins.pin(task.needs.keys_from(first).collect());
         let failures = self.inner.builder.build(task).await;
         self.inner.record(&failures);
@@ -339,17 +340,17 @@ impl Inner {
         pointer: &ManifestPointer,
         needs: &Needs,
     ) -> Result<Vec<Failure>> {
-        let manifest = self.manifests.read(pointer).await?;
-        let schema = &collection.schema;
-        let root = self
+        let manifest = Arc::new(self.manifests.read(pointer).await?);
+        let schema = Arc::new(collection.schema.clone());
+        let opened = self
             .sources
             .open(&schema.external_source, &schema.external_spec, state.secret(collection.id))
             .await?;
         let stats = Arc::new(IoStats::default());
+        let snapshot = Snapshot::new(schema, manifest, opened.root.store, None);
         let task = Task {
-            manifest: &manifest,
+            snapshot: &snapshot,
             needs,
-            store: root.store,
             first: FileId::FIRST,
             stats: Arc::clone(&stats),
             progress: &|_, _| {},
@@ -413,11 +414,11 @@ impl Inner {
         if let Some(kept) = kept.filter(|kept| kept.fits(collection)) {
             return Ok(kept);
         }
-        let files = match built(collection).next() {
-            Some(_) => self.manifests.read(pointer).await?.files,
-            None => Vec::new(),
+        let needs = match built(collection).next() {
+            Some(_) => Needs::new(collection, &self.manifests.read(pointer).await?),
+            None => Needs::default(),
         };
-        let needs = Arc::new(Needs::new(collection, &files));
+        let needs = Arc::new(needs);
         self.remember(collection, pointer, Arc::clone(&needs));
         Ok(needs)
     }

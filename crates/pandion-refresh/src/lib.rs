@@ -16,13 +16,14 @@ mod runner;
 mod service;
 mod snapshots;
 mod sources;
+mod travel;
 mod verify;
 
 pub use diff::Diff;
 pub use indexes::{IndexCoverage, IndexService, IndexState};
 pub use machine::{Effect, Event, Receipt, Start, State, step};
 pub use manifests::ManifestStore;
-pub use runner::{ALLOW_EMPTY_PROPERTY, WAIT_FOR_INDEX_PROPERTY};
+pub use runner::{ALLOW_EMPTY_PROPERTY, VERIFY_PROPERTY, WAIT_FOR_INDEX_PROPERTY};
 pub use service::{RefreshService, UnixMs};
 pub use snapshots::Snapshots;
 pub use sources::SourceOpener;

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use pandion_manifest::{DataFile, Manifest};
+use pandion_manifest::{DataFile, DeleteVector, Manifest};
 use pandion_source::{PinnedObject, SourceState};
 use pandion_types::{CollectionId, Error, ErrorKind, FileId, ManifestVersion, Result, Subject};
 
@@ -29,6 +29,9 @@ pub struct Start {
     pub overrides: bool,
     /// Whether the scalar indexes of new files are built before they are published.
     pub indexes: bool,
+    /// Whether every vector of a table's new files is read. Those of a folder always are: there is
+    /// no metadata that could be trusted instead.
+    pub verify_tables: bool,
 }
 
 /// Where a refresh stands.
@@ -40,6 +43,8 @@ pub enum State {
     Listing,
     /// The footers of new files are being read.
     ReadingFooters(Diff),
+    /// The delete files of a table are being read.
+    ReadingDeletes(Arc<Manifest>, Receipt),
     /// The vectors of new files are being checked.
     Verifying(Arc<Manifest>, Receipt),
     /// The scalar indexes of new files are being built.
@@ -63,6 +68,8 @@ pub enum Event {
     Listed(SourceState),
     /// The metadata of the new files, in the order asked for. Ids are not given yet.
     FootersRead(Vec<DataFile>),
+    /// The dead rows of each file of the manifest.
+    DeletesRead(Vec<Option<DeleteVector>>),
     /// Every vector of the new files can be searched.
     Verified,
     /// The scalar indexes of the new files are there, but for those that could not be built.
@@ -85,6 +92,8 @@ pub enum Effect {
     List,
     /// Read and check the footers of these files.
     ReadFooters(Vec<PinnedObject>),
+    /// Read which rows of the manifest's files are dead.
+    ReadDeletes(Arc<Manifest>),
     /// Check the vectors of the files with these ids or above.
     Verify(Arc<Manifest>, FileId),
     /// Build the scalar indexes of the files with these ids or above.
@@ -108,7 +117,7 @@ pub struct Receipt {
     pub removed: u64,
     /// Files of which nothing was read.
     pub kept: u64,
-    /// Rows of the collection now.
+    /// Rows of the collection now; deleted ones do not count.
     pub rows: u64,
     /// Milliseconds spent on building scalar indexes.
     pub index_ms: u64,
@@ -127,6 +136,7 @@ impl State {
             Self::Pending | Self::Failed => 0,
             Self::Listing => 5,
             Self::ReadingFooters(_) => 20,
+            Self::ReadingDeletes(..) => 30,
             Self::Verifying(..) => 40,
             Self::Indexing(..) => Self::INDEXING.start,
             Self::Writing(..) => Self::INDEXING.end,
@@ -142,6 +152,7 @@ impl State {
             Self::Pending => "Pending",
             Self::Listing => "Listing",
             Self::ReadingFooters(_) => "ReadingFooters",
+            Self::ReadingDeletes(..) => "ReadingDeletes",
             Self::Verifying(..) => "Verifying",
             Self::Indexing(..) => "Indexing",
             Self::Writing(..) => "Writing",
@@ -161,13 +172,10 @@ pub fn step(start: &Start, state: State, event: Event) -> Result<(State, Option<
         (State::Pending, Event::Started) => Ok((State::Listing, Some(Effect::List))),
         (State::Listing, Event::Listed(source)) => listed(start, &source),
         (State::ReadingFooters(diff), Event::FootersRead(files)) => assemble(start, diff, files),
-        (State::Verifying(manifest, receipt), Event::Verified) => {
-            if start.indexes {
-                let effect = Effect::Index(Arc::clone(&manifest), FileId::new(first_id(start))?);
-                return Ok((State::Indexing(manifest, receipt), Some(effect)));
-            }
-            Ok(write(manifest, receipt))
+        (State::ReadingDeletes(manifest, receipt), Event::DeletesRead(deletes)) => {
+            with_deletes(start, &manifest, deletes, receipt)
         }
+        (State::Verifying(manifest, receipt), Event::Verified) => index(start, manifest, receipt),
         (State::Indexing(manifest, receipt), Event::Indexed { elapsed_ms, failures }) => {
             let receipt = Receipt { index_ms: elapsed_ms, index_failures: failures, ..receipt };
             Ok(write(manifest, receipt))
@@ -180,6 +188,18 @@ pub fn step(start: &Start, state: State, event: Event) -> Result<(State, Option<
             Err(Error::internal(format!("refresh is {} and cannot take {event:?}", state.name())))
         }
     }
+}
+
+fn index(
+    start: &Start,
+    manifest: Arc<Manifest>,
+    receipt: Receipt,
+) -> Result<(State, Option<Effect>)> {
+    if !start.indexes {
+        return Ok(write(manifest, receipt));
+    }
+    let effect = Effect::Index(Arc::clone(&manifest), FileId::new(first_id(start))?);
+    Ok((State::Indexing(manifest, receipt), Some(effect)))
 }
 
 fn write(manifest: Arc<Manifest>, receipt: Receipt) -> (State, Option<Effect>) {
@@ -204,9 +224,15 @@ fn listed(start: &Start, source: &SourceState) -> Result<(State, Option<Effect>)
         && diff.is_unchanged()
         && !start.overrides
     {
-        let receipt =
-            Receipt { kept: diff.kept.len() as u64, rows: before.rows(), ..Receipt::default() };
+        let receipt = Receipt {
+            kept: diff.kept.len() as u64,
+            rows: before.live_rows(),
+            ..Receipt::default()
+        };
         return Ok((State::Publishing(receipt), Some(Effect::Complete(receipt))));
+    }
+    if diff.new.is_empty() {
+        return assemble(start, diff, Vec::new());
     }
     let effect = Effect::ReadFooters(diff.new.clone());
     Ok((State::ReadingFooters(diff), Some(effect)))
@@ -232,7 +258,7 @@ fn assemble(start: &Start, diff: Diff, new: Vec<DataFile>) -> Result<(State, Opt
     };
     let mut files = diff.kept;
     let mut next_file_id = first_id;
-    for mut file in new {
+    for mut file in new.into_iter().chain(diff.known) {
         file.id = FileId::new(next_file_id).map_err(|error| {
             Error::new(
                 ErrorKind::Unsupported,
@@ -243,26 +269,68 @@ fn assemble(start: &Start, diff: Diff, new: Vec<DataFile>) -> Result<(State, Opt
         next_file_id += 1;
         files.push(file);
     }
+    files.extend(diff.revived);
+    files.sort_unstable_by_key(|file| file.id);
     let manifest = Manifest {
         collection: start.collection,
         version: ManifestVersion(before.map_or(0, |manifest| manifest.version.0) + 1),
         next_file_id,
         schema_version: start.schema_version,
-        table: None,
+        table: diff.table,
         files,
     };
-    receipt.rows = manifest.rows();
+    receipt.rows = manifest.live_rows();
     check_not_emptied(start, &manifest)?;
     let manifest = Arc::new(manifest);
-    let effect = match FileId::new(first_id) {
-        Ok(first) if next_file_id > first_id => Effect::Verify(Arc::clone(&manifest), first),
-        _ => return Ok(write(manifest, receipt)),
-    };
+    if manifest.table.as_ref().is_some_and(|table| !table.deletes.is_empty()) {
+        let effect = Effect::ReadDeletes(Arc::clone(&manifest));
+        return Ok((State::ReadingDeletes(manifest, receipt), Some(effect)));
+    }
+    check_new(start, manifest, receipt)
+}
+
+/// Puts the dead rows into the manifest.
+fn with_deletes(
+    start: &Start,
+    manifest: &Manifest,
+    deletes: Vec<Option<DeleteVector>>,
+    receipt: Receipt,
+) -> Result<(State, Option<Effect>)> {
+    if deletes.len() != manifest.files.len() {
+        return Err(Error::internal(format!(
+            "{} delete vectors were read for {} files",
+            deletes.len(),
+            manifest.files.len()
+        )));
+    }
+    let mut manifest = manifest.clone();
+    for (file, deletes) in manifest.files.iter_mut().zip(deletes) {
+        file.deletes = deletes;
+    }
+    check_not_emptied(start, &manifest)?;
+    let receipt = Receipt { rows: manifest.live_rows(), ..receipt };
+    check_new(start, Arc::new(manifest), receipt)
+}
+
+/// Lets the new files be checked, if there are any and nothing vouches for them.
+fn check_new(
+    start: &Start,
+    manifest: Arc<Manifest>,
+    receipt: Receipt,
+) -> Result<(State, Option<Effect>)> {
+    let first_id = first_id(start);
+    if manifest.next_file_id == first_id {
+        return Ok(write(manifest, receipt));
+    }
+    if manifest.table.is_some() && !start.verify_tables {
+        return index(start, manifest, receipt);
+    }
+    let effect = Effect::Verify(Arc::clone(&manifest), FileId::new(first_id)?);
     Ok((State::Verifying(manifest, receipt), Some(effect)))
 }
 
 fn check_not_emptied(start: &Start, manifest: &Manifest) -> Result<()> {
-    if start.allow_empty || manifest.rows() > 0 {
+    if start.allow_empty || manifest.live_rows() > 0 {
         return Ok(());
     }
     let before = start.before.as_ref().map_or(0, |manifest| manifest.files.len());
@@ -339,6 +407,7 @@ mod tests {
             allow_empty: false,
             overrides: false,
             indexes: false,
+            verify_tables: false,
         }
     }
 

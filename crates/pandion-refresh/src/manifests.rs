@@ -49,7 +49,7 @@ impl ManifestStore {
             version: manifest.version,
             path,
             digest,
-            rows: manifest.rows(),
+            rows: manifest.live_rows(),
             files: manifest.files.len() as u64,
         })
     }

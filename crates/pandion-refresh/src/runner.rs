@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
+use object_store::ObjectStore;
 use pandion_catalog::{
     Collection, ManifestPointer, Publication, Receipt as StoredReceipt, RefreshJob, SourceBinding,
 };
-use pandion_manifest::Manifest;
+use pandion_manifest::{DataFile, Manifest};
 use pandion_query::Snapshot;
-use pandion_source::{IoStats, SourceRoot};
+use pandion_source::{Connector, IoStats};
 use pandion_types::{CollectionSchema, FileId, Result, Secret};
 use tokio::time::Instant;
 
 use crate::indexes::{Needs, Pin, Task, built};
 use crate::machine::{Effect, Event, Receipt, Start, State, step};
 use crate::service::Shared;
-use crate::sources::SourceOpener;
 use crate::{fault, footers, verify};
 
 /// The property that lets a source without rows replace one with rows.
@@ -23,6 +23,10 @@ pub const ALLOW_EMPTY_PROPERTY: &str = "refresh.allow_empty";
 /// files are built. It is, unless the property is `false`; then they are built in the background,
 /// and new files are scanned meanwhile.
 pub const WAIT_FOR_INDEX_PROPERTY: &str = "refresh.wait_for_index";
+/// The property that lets a refresh of a table read every vector of the new files, as that of a
+/// folder does. Without it a table's metadata is trusted and no data file is opened: a vector that
+/// cannot be searched is an error of the first search that meets it.
+pub const VERIFY_PROPERTY: &str = "refresh.verify";
 
 /// How far a job is.
 #[derive(Clone, Debug, Default)]
@@ -66,8 +70,11 @@ pub(crate) struct Runner {
 struct Work {
     collection: Arc<Collection>,
     schema: Arc<CollectionSchema>,
-    root: SourceRoot,
+    store: Arc<dyn ObjectStore>,
+    connector: Arc<dyn Connector>,
     start: Start,
+    /// The version in the making, as soon as files of it were opened.
+    snapshot: Option<Arc<Snapshot>>,
     written: Option<(Arc<Manifest>, ManifestPointer)>,
     found: Receipt,
     /// Keeps the segments of the new files until they are published.
@@ -132,7 +139,8 @@ impl Runner {
                 (&schema.external_source, &schema.external_spec, secret)
             }
         };
-        let root = self.shared.sources.open(source, spec, secret).await?;
+        let opened = self.shared.sources.open(source, spec, secret).await?;
+        let connector = opened.connector(&schema)?;
         let start = Start {
             collection: collection.id,
             schema_version: schema.version,
@@ -142,9 +150,19 @@ impl Runner {
             overrides: self.overrides.is_some(),
             indexes: built(&collection).next().is_some()
                 && !has_property(&collection, WAIT_FOR_INDEX_PROPERTY, "false"),
+            verify_tables: has_property(&collection, VERIFY_PROPERTY, "true"),
         };
-        let found = Receipt::default();
-        Ok(Work { collection, schema, root, start, written: None, found, pin: None })
+        Ok(Work {
+            collection,
+            schema,
+            store: opened.root.store,
+            connector,
+            start,
+            snapshot: None,
+            written: None,
+            found: Receipt::default(),
+            pin: None,
+        })
     }
 
     fn note(&self, state: &State, found: Receipt) {
@@ -162,11 +180,12 @@ impl Runner {
     async fn perform(&self, work: &mut Work, effect: Effect) -> Result<Event> {
         match effect {
             Effect::List => {
-                let connector = SourceOpener::connector(work.root.clone());
-                let source = connector.resolve(&self.stats).await.map_err(|error| {
-                    let about = error.subject();
-                    error.context("explore external files failed").about(about)
-                })?;
+                let before = work.start.before.as_deref();
+                let source =
+                    work.connector.resolve(before, &self.stats).await.map_err(|error| {
+                        let about = error.subject();
+                        error.context("explore external files failed").about(about)
+                    })?;
                 fault::point("refresh.listed");
                 Ok(Event::Listed(source))
             }
@@ -176,17 +195,24 @@ impl Runner {
                 fault::point("refresh.footers-read");
                 Ok(Event::FootersRead(files))
             }
+            Effect::ReadDeletes(manifest) => {
+                let before = work.start.before.as_deref();
+                let deletes = work.connector.delete_vectors(before, &manifest, &self.stats).await?;
+                fault::point("refresh.deletes-read");
+                Ok(Event::DeletesRead(deletes))
+            }
             Effect::Verify(manifest, first) => {
                 self.verify(work, manifest, first).await?;
                 fault::point("refresh.verified");
                 Ok(Event::Verified)
             }
             Effect::Index(manifest, first) => {
-                let indexed = self.index(work, &manifest, first).await;
+                let indexed = self.index(work, manifest, first).await;
                 fault::point("refresh.indexed");
                 Ok(indexed)
             }
             Effect::Write(manifest) => {
+                let manifest = self.with_footers(work, manifest);
                 let pointer = self.shared.manifests.write(&manifest).await?;
                 work.written = Some((manifest, pointer));
                 fault::point("refresh.manifest-written");
@@ -200,23 +226,37 @@ impl Runner {
         }
     }
 
-    async fn verify(&self, work: &Work, manifest: Arc<Manifest>, first: FileId) -> Result<()> {
-        let snapshot =
-            Snapshot::new(Arc::clone(&work.schema), manifest, Arc::clone(&work.root.store), None);
-        verify::verify(&self.shared.engine, &Arc::new(snapshot), first, &self.stats).await
+    async fn verify(&self, work: &mut Work, manifest: Arc<Manifest>, first: FileId) -> Result<()> {
+        let snapshot = work.snapshot(manifest);
+        verify::verify(&self.shared.engine, &snapshot, first, &self.stats).await
+    }
+
+    /// The manifest with the footers that this job, or a query on the version before, has read.
+    fn with_footers(&self, work: &Work, manifest: Arc<Manifest>) -> Arc<Manifest> {
+        if manifest.files.iter().all(DataFile::has_footer) {
+            return manifest;
+        }
+        let mut manifest = Manifest::clone(&manifest);
+        if let Some(snapshot) = &work.snapshot {
+            snapshot.add_footers(&mut manifest);
+        }
+        if let Some(serving) = self.shared.snapshots.kept(work.collection.id) {
+            serving.add_footers(&mut manifest);
+        }
+        Arc::new(manifest)
     }
 
     /// Never fails the refresh: files without an index are scanned.
-    async fn index(&self, work: &mut Work, manifest: &Manifest, first: FileId) -> Event {
+    async fn index(&self, work: &mut Work, manifest: Arc<Manifest>, first: FileId) -> Event {
         let started = Instant::now();
         // The indexes as they are now: some may have come or gone since the job started.
         let state = self.shared.catalog.state();
         let collection = state.collection_by_id(work.collection.id).unwrap_or(&work.collection);
-        let needs = Needs::new(collection, &manifest.files);
+        let needs = Needs::new(collection, &manifest);
+        let snapshot = work.snapshot(manifest);
         let task = Task {
-            manifest,
+            snapshot: &snapshot,
             needs: &needs,
-            store: Arc::clone(&work.root.store),
             first,
             stats: Arc::clone(&self.stats),
             progress: &|done, files| self.shared.note_indexed(self.job.id, done, files),
@@ -234,7 +274,7 @@ impl Runner {
         let manifest = work.written.as_ref().map(|(manifest, _)| manifest);
         let needs = manifest
             .or(work.start.before.as_ref())
-            .map(|manifest| Needs::new(&work.collection, &manifest.files));
+            .map(|manifest| Needs::new(&work.collection, manifest));
         let receipt = Progress {
             found,
             rows_indexed: needs.as_ref().map_or(0, |needs| indexes.covered_by_all(needs)),
@@ -268,6 +308,15 @@ impl Runner {
         if let Err(error) = self.shared.snapshots.serving(collection).await {
             tracing::warn!(error = ?error, "the published version could not be opened yet");
         }
+    }
+}
+
+impl Work {
+    /// The version in the making, made when first asked for.
+    fn snapshot(&mut self, manifest: Arc<Manifest>) -> Arc<Snapshot> {
+        let (schema, store) = (&self.schema, &self.store);
+        let new = || Arc::new(Snapshot::new(Arc::clone(schema), manifest, Arc::clone(store), None));
+        Arc::clone(self.snapshot.get_or_insert_with(new))
     }
 }
 

@@ -7,11 +7,13 @@ use object_store::ObjectStore;
 use pandion_catalog::{Catalog, Collection, ManifestPointer};
 use pandion_manifest::Manifest;
 use pandion_query::{IndexedField, Snapshot};
+use pandion_source::{IoStats, SnapshotChoice};
 use pandion_types::{CollectionId, ManifestVersion, Result};
 
 use crate::indexes::indexed_fields;
 use crate::manifests::ManifestStore;
-use crate::sources::SourceOpener;
+use crate::sources::{OpenSource, SourceOpener};
+use crate::travel::{self, Travelled};
 
 /// Snapshots of what is served now, one per collection, made when first asked for.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ struct Kept {
     /// What the store was opened from: when it changes, files are opened anew.
     source: SourceKey,
     snapshot: Arc<Snapshot>,
+    /// Other snapshots of the same table.
+    travelled: Travelled<Snapshot>,
 }
 
 /// The collection's source as the catalogue has it. Secrets are compared by a digest.
@@ -61,6 +65,61 @@ impl Snapshots {
         }
     }
 
+    /// The collection as another snapshot of its table has it: files, deletes and segments that
+    /// both have are shared. Reads metadata of the table when the snapshot was not asked for
+    /// lately.
+    ///
+    /// # Errors
+    /// `NotFound` about the source when the table does not have the snapshot; `Unsupported` when
+    /// the collection's source has none; as [`Self::serving`].
+    pub async fn travel(
+        &self,
+        collection: &Arc<Collection>,
+        choice: &SnapshotChoice,
+    ) -> Result<Arc<Snapshot>> {
+        let serving = self.serving(collection).await?;
+        let version = serving.manifest().version;
+        let kept = self
+            .lock()
+            .get_mut(&collection.id)
+            .and_then(|kept| kept.travelled.get(choice).filter(|_| kept.version == version));
+        if let Some(kept) = kept {
+            let indexed = indexed_fields(collection);
+            if kept.scalar_indexes() == indexed {
+                return Ok(kept);
+            }
+            return Ok(Arc::new(Snapshot::clone(&kept).with_scalar_indexes(indexed)));
+        }
+        let opened = self.open(collection).await?;
+        let connector = opened.connector(serving.schema())?;
+        let stats = IoStats::default();
+        let manifest =
+            travel::manifest_at(connector.as_ref(), choice, serving.manifest(), &stats).await?;
+        let same =
+            |manifest: &Manifest| manifest.table.as_ref().and_then(|table| table.snapshot_id);
+        let snapshot = if same(&manifest) == same(serving.manifest()) {
+            serving
+        } else {
+            let (schema, store) = (Arc::clone(serving.schema()), Arc::clone(serving.store()));
+            let snapshot = Snapshot::new(schema, Arc::new(manifest), store, Some(&serving));
+            Arc::new(snapshot.with_scalar_indexes(indexed_fields(collection)))
+        };
+        // What a branch or the table's head names now, it may not name with the next request.
+        let lasts = !matches!(choice, SnapshotChoice::Latest | SnapshotChoice::Branch(_));
+        if let Some(kept) = self.lock().get_mut(&collection.id)
+            && kept.version == version
+            && lasts
+        {
+            kept.travelled.insert(choice.clone(), Arc::clone(&snapshot));
+        }
+        Ok(snapshot)
+    }
+
+    /// The version that was last asked for, if it is still kept.
+    pub(crate) fn kept(&self, collection: CollectionId) -> Option<Arc<Snapshot>> {
+        self.lock().get(&collection).map(|kept| Arc::clone(&kept.snapshot))
+    }
+
     /// Forgets collections that the catalogue no longer has.
     pub fn forget_dropped(&self) {
         let state = self.catalog.state();
@@ -90,13 +149,18 @@ impl Snapshots {
         let manifest = Arc::new(self.manifests.read(pointer).await?);
         let store = match &previous {
             Some(kept) => Arc::clone(kept.snapshot.store()),
-            None => self.store(collection).await?,
+            None => self.open(collection).await?.root.store,
         };
         let schema = Arc::new(collection.schema.clone());
         let previous = previous.as_ref().map(|kept| kept.snapshot.as_ref());
         let snapshot = Snapshot::new(schema, manifest, store, previous);
         let snapshot = Arc::new(snapshot.with_scalar_indexes(indexed));
-        let kept = Kept { version: pointer.version, source, snapshot: Arc::clone(&snapshot) };
+        let kept = Kept {
+            version: pointer.version,
+            source,
+            snapshot: Arc::clone(&snapshot),
+            travelled: Travelled::default(),
+        };
         self.lock().insert(collection.id, kept);
         Ok(snapshot)
     }
@@ -118,14 +182,12 @@ impl Snapshots {
         snapshot
     }
 
-    async fn store(&self, collection: &Collection) -> Result<Arc<dyn ObjectStore>> {
+    async fn open(&self, collection: &Collection) -> Result<OpenSource> {
         let state = self.catalog.state();
         let schema = &collection.schema;
-        let root = self
-            .sources
+        self.sources
             .open(&schema.external_source, &schema.external_spec, state.secret(collection.id))
-            .await?;
-        Ok(root.store)
+            .await
     }
 
     fn source_key(&self, collection: &Collection) -> SourceKey {

@@ -6,10 +6,32 @@ use pandion_catalog::SourceBinding;
 use pandion_connector_parquet::ParquetConnector;
 use pandion_connector_s3::open_s3_root;
 use pandion_source::{
-    Connector, EndpointPolicy, ExternalSpec, LocalRoots, Scheme, SourceRoot, SourceSecrets,
-    SourceUri, open_local,
+    Connector, EndpointPolicy, ExternalSpec, LocalRoots, Scheme, SourceFormat, SourceRoot,
+    SourceSecrets, SourceUri, open_local,
 };
-use pandion_types::{Error, Result, Secret};
+use pandion_types::{CollectionSchema, Error, Result, Secret};
+
+/// A source whose store is open.
+#[derive(Debug)]
+pub struct OpenSource {
+    /// The store, and where in it the source lies.
+    pub root: SourceRoot,
+    uri: SourceUri,
+    spec: ExternalSpec,
+}
+
+impl OpenSource {
+    /// What tells which files the source has, for a collection with these fields.
+    ///
+    /// # Errors
+    /// `InvalidArgument` about the source when the specification asks for what its format has not.
+    pub fn connector(&self, schema: &Arc<CollectionSchema>) -> Result<Arc<dyn Connector>> {
+        match self.spec.format() {
+            SourceFormat::IcebergTable => todo!("{} {}", self.uri, schema.version),
+            _ => Ok(Arc::new(ParquetConnector::new(self.root.clone()))),
+        }
+    }
+}
 
 /// Opens sources, within what the administrator allows.
 #[derive(Debug)]
@@ -65,18 +87,13 @@ impl SourceOpener {
         source: &str,
         redacted_spec: &str,
         secret: Option<&Secret>,
-    ) -> Result<SourceRoot> {
+    ) -> Result<OpenSource> {
         let uri = SourceUri::parse(source)?;
         let secrets = secret.map(SourceSecrets::from_stored).transpose()?.unwrap_or_default();
         let joined = ExternalSpec::join(redacted_spec, &secrets)?;
         let (spec, secrets) = ExternalSpec::parse(joined.expose())?;
-        self.root(&uri, &spec, &secrets).await
-    }
-
-    /// The connector for an open source.
-    #[must_use]
-    pub fn connector(root: SourceRoot) -> Arc<dyn Connector> {
-        Arc::new(ParquetConnector::new(root))
+        let root = self.root(&uri, &spec, &secrets).await?;
+        Ok(OpenSource { root, uri, spec })
     }
 
     async fn root(

@@ -28,12 +28,19 @@ pub(crate) async fn verify(
         .filter(|field| field.data_type.is_dense_vector())
         .cloned()
         .collect();
+    let files = snapshot.manifest().files.iter().enumerate();
+    let new: Vec<usize> = files.filter(|(_, file)| file.id >= first).map(|(at, _)| at).collect();
+    let row_groups: Vec<(usize, usize)> = stream::iter(new)
+        .map(async |at| {
+            let (_, file) = snapshot.open(at, stats).await?;
+            Ok::<_, Error>((at, file.row_groups()))
+        })
+        .buffered(GROUPS_IN_FLIGHT)
+        .try_collect()
+        .await?;
     let mut groups = Vec::new();
-    for (at, file) in snapshot.manifest().files.iter().enumerate() {
-        if file.id < first {
-            continue;
-        }
-        for row_group in 0..file.row_groups.len() {
+    for (at, count) in row_groups {
+        for row_group in 0..count {
             groups.extend(fields.iter().map(|field| (at, row_group, field.clone())));
         }
     }

@@ -28,6 +28,7 @@ mod server;
 mod status;
 mod template_codec;
 mod time_parts;
+mod time_travel;
 
 pub use pandion_catalog::PublishPolicy;
 pub use server::{Server, ServerOptions};

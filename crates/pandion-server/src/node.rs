@@ -8,7 +8,7 @@ use pandion_catalog::{
 };
 use pandion_query::{EngineOptions, QueryEngine, ScalarSegments, Snapshot};
 use pandion_refresh::{IndexService, ManifestStore, RefreshService, Snapshots, SourceOpener};
-use pandion_source::{DurableLocalStore, EndpointPolicy, LocalRoots};
+use pandion_source::{DurableLocalStore, EndpointPolicy, LocalRoots, SnapshotChoice};
 use pandion_types::{Error, Result, Subject};
 
 use crate::ServerOptions;
@@ -144,6 +144,20 @@ impl Node {
                 .with("collection", &collection.name));
         }
         self.snapshots.serving(collection).await
+    }
+
+    /// The version of a collection that a request reads: the one that is served, or the one that it
+    /// chooses.
+    pub(crate) async fn snapshot_at(
+        &self,
+        collection: &Arc<Collection>,
+        choice: Option<&SnapshotChoice>,
+    ) -> Result<Arc<Snapshot>> {
+        let serving = self.snapshot(collection).await?;
+        match choice {
+            None => Ok(serving),
+            Some(choice) => self.snapshots.travel(collection, choice).await,
+        }
     }
 
     /// Lets go of what is kept for collections that no longer exist.

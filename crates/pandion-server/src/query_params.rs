@@ -5,13 +5,16 @@
 
 use chrono_tz::Tz;
 use pandion_proto::milvus::QueryRequest;
+use pandion_source::SnapshotChoice;
 use pandion_types::{Error, Result};
 
+use crate::clock;
 use crate::explain::EXPLAIN;
 use crate::feature::Feature;
 use crate::output_fields::QueryOutput;
 use crate::params::Params;
 use crate::time_parts::{TimePart, decode_time_parts};
+use crate::time_travel::decode_snapshot_choice;
 
 /// The largest offset and limit of a query together.
 pub(crate) const QUERY_WINDOW_MAX: i64 = 16_384;
@@ -39,6 +42,8 @@ pub(crate) struct QueryParams {
     pub(crate) timezone: Option<Tz>,
     /// What is returned of points in time; nothing for whole ones.
     pub(crate) time_parts: Vec<TimePart>,
+    /// The snapshot that is read; `None` for the one that is served.
+    pub(crate) snapshot: Option<SnapshotChoice>,
     /// Whether the answer is to say how it was found.
     pub(crate) explain: bool,
     /// What is asked for and not served, in a fixed order.
@@ -67,6 +72,7 @@ pub(crate) fn decode_query_params(request: &QueryRequest) -> Result<QueryParams>
         order_by: list(params, "order_by_fields"),
         timezone: params.timezone()?,
         time_parts: parts.unwrap_or_default(),
+        snapshot: decode_snapshot_choice(params, clock::unix_ms())?,
         explain: params.flag(EXPLAIN)?,
         features: request.namespace.iter().map(|_| Feature::Namespace).collect(),
     };

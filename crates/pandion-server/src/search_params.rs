@@ -9,15 +9,18 @@ use pandion_proto::common::KeyValuePair;
 use pandion_proto::milvus::SearchRequest;
 use pandion_proto::milvus::search_request::SearchInput as WireInput;
 use pandion_proto::schema::i_ds::IdField;
+use pandion_source::SnapshotChoice;
 use pandion_types::{CollectionId, CollectionSchema, Error, FieldSchema, MetricType, Result};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::clock;
 use crate::explain::EXPLAIN;
 use crate::feature::Feature;
 use crate::params::Params;
 use crate::placeholder::check_query_count;
 use crate::time_parts::{TimePart, decode_time_parts};
+use crate::time_travel::decode_search_snapshot;
 
 /// The largest number of hits per query vector, of hits left out, and of both together.
 pub(crate) const SEARCH_WINDOW_MAX: i64 = 16_384;
@@ -51,6 +54,8 @@ pub(crate) struct SearchParams {
     pub(crate) explain: bool,
     /// The parts that are returned of points in time; none for whole ones.
     pub(crate) time_parts: Vec<TimePart>,
+    /// The snapshot that is searched; `None` for the one that is served.
+    pub(crate) snapshot: Option<SnapshotChoice>,
 }
 
 /// How an iterator of a client pages.
@@ -121,6 +126,7 @@ fn decode_rest(params: Params<'_>, limit: usize, offset: usize) -> Result<Search
         ));
     }
     let explain = decode_explain(params, &index_params)?;
+    let snapshot = decode_search_snapshot(params, &index_params, clock::unix_ms())?;
     Ok(SearchParams {
         limit,
         offset,
@@ -135,6 +141,7 @@ fn decode_rest(params: Params<'_>, limit: usize, offset: usize) -> Result<Search
         collection_id: params.integer("collection_id")?,
         explain,
         time_parts: decode_time_fields(params)?,
+        snapshot,
     })
 }
 

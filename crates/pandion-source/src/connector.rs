@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use pandion_manifest::{DataFile, DeleteVector, Manifest, TableState};
-use pandion_types::{FileIdentity, Result};
+use pandion_types::{Error, FileIdentity, Result, Subject};
 
-use crate::{IoStats, PinnedObject};
+use crate::{IoStats, PinnedObject, SnapshotChoice};
 
 /// One data file of a source, as it is now.
 #[derive(Clone, Debug)]
@@ -49,6 +49,26 @@ pub trait Connector: std::fmt::Debug + Send + Sync {
     /// `NotFound` about the source when the bucket, folder or table does not exist,
     /// `PermissionDenied`, `Unavailable`, `Corrupt`.
     async fn resolve(&self, before: Option<&Manifest>, stats: &IoStats) -> Result<SourceState>;
+
+    /// The table as another snapshot of it has it, read in the columns that `now` has them in: a
+    /// column that was added later holds its default or null, one that was renamed is the same.
+    /// What `now` knows of files is not read again.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`]; `NotFound` about the source, naming the snapshots that there are, for
+    /// one that the table does not have; `Unsupported` for a source without snapshots.
+    async fn resolve_at(
+        &self,
+        choice: &SnapshotChoice,
+        _now: &Manifest,
+        _stats: &IoStats,
+    ) -> Result<SourceState> {
+        Err(Error::unsupported(format!(
+            "{choice} cannot be read: only collections over tables (format iceberg-table) have \
+             snapshots"
+        ))
+        .about(Subject::Source))
+    }
 
     /// The dead rows of each file of `now`, in its order. A file's vector in `before` is taken over
     /// when the same delete files concern it, and extended when more do.

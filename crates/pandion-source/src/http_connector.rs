@@ -24,6 +24,7 @@ use pandion_types::Secret;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use crate::http_client::GuardedClient;
 use crate::listing;
 use crate::policy::{EndpointDenied, EndpointPolicy, parse_host};
 
@@ -76,6 +77,57 @@ impl GuardedConnector {
         let host = host.to_ascii_lowercase();
         parse_host(&host)?;
         Ok(Self { policy: Arc::clone(policy), tls, host, port, root_certificates })
+    }
+
+    /// A client for requests that no object store makes, such as those of a catalog. It is held to
+    /// the same endpoint in the same way.
+    ///
+    /// # Errors
+    /// `Internal` when the system's certificates cannot be read.
+    pub fn http_client(&self) -> pandion_types::Result<GuardedClient> {
+        let client = self.client().map_err(|error| {
+            pandion_types::Error::internal("the HTTP client cannot be set up").caused_by(error)
+        })?;
+        Ok(GuardedClient::new(client, self.clone()))
+    }
+
+    /// The endpoint as `host:port`.
+    pub(crate) fn host_port(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Checks what the resolver does not see: that the request goes to the endpoint, and hosts
+    /// that are addresses, which are connected to without being resolved.
+    pub(crate) fn check(&self, url: &Url) -> Result<(), HttpError> {
+        let Self { policy, host, port, .. } = self;
+        let stray = || {
+            let found = url.host_str().unwrap_or("nowhere");
+            HttpError::new(HttpErrorKind::Unknown, StrayRequest(found.to_owned()))
+        };
+        if url.port_or_known_default() != Some(*port) {
+            return Err(stray());
+        }
+        let endpoint = parse_host(host).map_err(denied_or_unknown)?;
+        let found = url.host().ok_or_else(stray)?.to_owned();
+        let address = match found {
+            Host::Ipv4(address) => address.into(),
+            Host::Ipv6(address) => address.into(),
+            Host::Domain(ref name) => {
+                let below = |endpoint: &str| {
+                    name.strip_suffix(endpoint).is_some_and(|bucket| bucket.ends_with('.'))
+                };
+                return match &endpoint {
+                    Host::Domain(endpoint) if name == endpoint || below(endpoint) => Ok(()),
+                    _ => Err(stray()),
+                };
+            }
+        };
+        if found != endpoint {
+            return Err(stray());
+        }
+        policy
+            .check_address(host, *port, address)
+            .map_err(|denied| HttpError::new(HttpErrorKind::Unknown, denied))
     }
 
     fn client(&self) -> reqwest::Result<reqwest::Client> {
@@ -147,41 +199,11 @@ struct GuardedService {
 }
 
 impl GuardedService {
-    /// Checks what the resolver does not see: that the request goes to the endpoint, and hosts
-    /// that are addresses, which are connected to without being resolved.
     fn check(&self, request: &HttpRequest) -> Result<(), HttpError> {
-        let GuardedConnector { policy, host, port, .. } = &self.connector;
-        let stray = || {
-            let found = request.uri().authority().map_or("nowhere", |found| found.as_str());
-            HttpError::new(HttpErrorKind::Unknown, StrayRequest(found.to_owned()))
-        };
         // Parsed as the client will parse it, since that decides what is an address.
         let url = Url::parse(&request.uri().to_string())
             .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
-        if url.port_or_known_default() != Some(*port) {
-            return Err(stray());
-        }
-        let endpoint = parse_host(host).map_err(denied_or_unknown)?;
-        let found = url.host().ok_or_else(stray)?.to_owned();
-        let address = match found {
-            Host::Ipv4(address) => address.into(),
-            Host::Ipv6(address) => address.into(),
-            Host::Domain(ref name) => {
-                let below = |endpoint: &str| {
-                    name.strip_suffix(endpoint).is_some_and(|bucket| bucket.ends_with('.'))
-                };
-                return match &endpoint {
-                    Host::Domain(endpoint) if name == endpoint || below(endpoint) => Ok(()),
-                    _ => Err(stray()),
-                };
-            }
-        };
-        if found != endpoint {
-            return Err(stray());
-        }
-        policy
-            .check_address(host, *port, address)
-            .map_err(|denied| HttpError::new(HttpErrorKind::Unknown, denied))
+        self.connector.check(&url)
     }
 }
 

@@ -4,9 +4,12 @@
 //! Nothing here writes to a source. All bytes pass `Arc<dyn ObjectStore>`.
 #![warn(missing_docs)]
 
+mod clock;
 pub mod columns;
 mod connector;
+mod credentials;
 mod durable_local;
+mod http_client;
 mod http_connector;
 mod listing;
 mod local;
@@ -17,9 +20,15 @@ mod spec;
 mod stats;
 mod store_error;
 mod uri;
+mod whole;
 
+pub use clock::{Clock, SystemClock};
 pub use connector::{Connector, SourceFile, SourceState};
+pub use credentials::{
+    AwsCredentials, CredentialSource, RenewalLimits, RenewingCredentials, StaticCredentials,
+};
 pub use durable_local::DurableLocalStore;
+pub use http_client::{GuardedClient, read_bounded};
 pub use http_connector::GuardedConnector;
 pub use listing::{SourceRoot, list_flat_prefix};
 pub use local::{LocalRoots, open_local};
@@ -27,7 +36,9 @@ pub use object::{COALESCE_GAP_BYTES, COALESCED_BYTES_MAX, PinnedObject, READ_CON
 pub use policy::{EndpointDenied, EndpointPolicy};
 pub use read_only::ReadOnlyStore;
 pub use spec::{
-    CloudProvider, CredentialMode, ExternalSpec, SourceFormat, SourceSecrets, redact_spec,
+    CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode, ExternalSpec,
+    SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};
+pub use whole::read_whole;

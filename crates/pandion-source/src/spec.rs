@@ -5,9 +5,11 @@
 //! text, except of keys that are never secret. Whether a specification suffices for a source is
 //! decided in `spec/complete.rs`.
 
+mod catalog;
 mod complete;
 mod provider;
 mod secrets;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,11 +17,15 @@ use std::fmt;
 use pandion_types::{Error, Result, Secret, Subject};
 use serde_json::Value;
 
+pub use catalog::{CatalogAuthentication, CatalogSettings, TableName};
 pub use complete::CredentialMode;
 pub use provider::CloudProvider;
 pub use secrets::SourceSecrets;
+pub use snapshot::SnapshotChoice;
 
 use crate::uri::{Scheme, SourceUri};
+use catalog::{join_catalog, read_catalog, redact_catalog};
+use snapshot::read_choice;
 
 /// What stands in a redacted text where a secret stood.
 const STARS: &str = "***";
@@ -109,7 +115,8 @@ impl fmt::Display for SourceFormat {
 pub struct ExternalSpec {
     format: SourceFormat,
     columns: Vec<String>,
-    snapshot_id: Option<i64>,
+    snapshot: SnapshotChoice,
+    catalog: Option<CatalogSettings>,
     extfs: BTreeMap<String, String>,
     /// The redacted text's top level; `None` for the empty text.
     document: Option<BTreeMap<String, Value>>,
@@ -128,8 +135,9 @@ impl ExternalSpec {
         let spec = Self::read(text, &mut |key, value| {
             if value == STARS {
                 return Err(Error::invalid_argument(format!(
-                    "extfs.{key} is {STARS:?}, which is what a description shows in its place: \
-                     give the value itself"
+                    "{} is {STARS:?}, which is what a description shows in its place: give the \
+                     value itself",
+                    shown_name(key)
                 )));
             }
             secrets.insert(key, Secret::new(value));
@@ -148,7 +156,8 @@ impl ExternalSpec {
             if value == STARS {
                 return Ok(());
             }
-            Err(Error::internal(format!("a redacted specification holds a value of extfs.{key}")))
+            let name = shown_name(key);
+            Err(Error::internal(format!("a redacted specification holds a value of {name}")))
         })
     }
 
@@ -173,6 +182,7 @@ impl ExternalSpec {
                 *value = Value::String(secret.expose().to_owned());
             }
         }
+        join_catalog(document.get_mut("catalog"), secrets)?;
         Ok(Secret::new(to_text(&document)))
     }
 
@@ -195,10 +205,25 @@ impl ExternalSpec {
         &self.columns
     }
 
-    /// The snapshot of the table to read, for formats that have snapshots.
+    /// The id of the snapshot to read, if the user chose it by id.
     #[must_use]
     pub fn snapshot_id(&self) -> Option<i64> {
-        self.snapshot_id
+        match self.snapshot {
+            SnapshotChoice::Id(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The snapshot of the table to read, for formats that have snapshots.
+    #[must_use]
+    pub fn snapshot_choice(&self) -> &SnapshotChoice {
+        &self.snapshot
+    }
+
+    /// The catalog that knows the table, if one is to be asked.
+    #[must_use]
+    pub fn catalog(&self) -> Option<&CatalogSettings> {
+        self.catalog.as_ref()
     }
 
     /// The value of a key of `extfs`, stars for a secret; empty when it is missing.
@@ -274,7 +299,8 @@ impl ExternalSpec {
             return Ok(Self {
                 format: SourceFormat::Parquet,
                 columns: Vec::new(),
-                snapshot_id: None,
+                snapshot: SnapshotChoice::Latest,
+                catalog: None,
                 extfs: BTreeMap::new(),
                 document: None,
             });
@@ -286,8 +312,8 @@ impl ExternalSpec {
             Some(_) => return Err(bad_json("format must be a string")),
         };
         let columns = read_columns(document.get("columns"))?;
-        let snapshot_id = read_snapshot_id(document.get("snapshot_id"))?;
-        if let Some(id) = snapshot_id {
+        let snapshot = read_choice(&document, format)?;
+        if let SnapshotChoice::Id(id) = snapshot {
             document.insert("snapshot_id".to_owned(), Value::String(id.to_string()));
         }
         let extfs = match document.get_mut("extfs") {
@@ -295,7 +321,8 @@ impl ExternalSpec {
             Some(Value::Object(extfs)) => read_extfs(extfs, take_secret)?,
             Some(_) => return Err(bad_json("extfs must be an object of strings")),
         };
-        Ok(Self { format, columns, snapshot_id, extfs, document: Some(document) })
+        let catalog = read_catalog(document.get_mut("catalog"), format, take_secret)?;
+        Ok(Self { format, columns, snapshot, catalog, extfs, document: Some(document) })
     }
 }
 
@@ -319,6 +346,7 @@ pub fn redact_spec(text: &str) -> String {
             }
             Some(_) => return None,
         }
+        redact_catalog(document.get_mut("catalog"))?;
         Some(to_text(&document))
     };
     if text.is_empty() {
@@ -329,6 +357,11 @@ pub fn redact_spec(text: &str) -> String {
 
 fn is_secret(key: &str) -> bool {
     SECRET_KEYS.contains(&key)
+}
+
+/// How errors name a secret.
+fn shown_name(key: &str) -> String {
+    if key.starts_with("catalog.") { key.to_owned() } else { format!("extfs.{key}") }
 }
 
 /// The top level of the text; `None` for the empty text.
@@ -423,7 +456,7 @@ fn to_text(document: &BTreeMap<String, Value>) -> String {
     let mut parts = Vec::with_capacity(document.len());
     for (key, value) in document {
         let value = match value {
-            Value::Object(extfs) if key == "extfs" => {
+            Value::Object(extfs) if key == "extfs" || key == "catalog" => {
                 let sorted: BTreeMap<_, _> = extfs.iter().collect();
                 let fields: Vec<_> = sorted
                     .into_iter()

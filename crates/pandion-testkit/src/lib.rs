@@ -9,4 +9,5 @@ mod convert;
 pub mod contract;
 pub mod faulty;
 pub mod lake;
+pub mod rest_catalog;
 pub mod s3;

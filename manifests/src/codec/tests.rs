@@ -58,7 +58,7 @@ fn what_is_kept_of_a_table_obeys_rules() {
     let of_table = refused(|m| m.table = None);
     assert!(of_table.contains("only files of tables"), "{of_table}");
     assert!(refused(|m| table(m).uuid.clear()).contains("UUID is empty"));
-    assert!(refused(|m| table(m).manifests.clear()).contains("no manifest 0"));
+    assert!(refused(|m| table(m).manifests.clear()).contains("there is no manifest"));
     assert!(refused(|m| table(m).deletes.truncate(1)).contains("not in the table"));
     assert!(refused(|m| table(m).columns.reverse()).contains("not ascending by field"));
     assert!(refused(|m| table(m).retired.reverse()).contains("not ascending by URI"));

@@ -28,6 +28,8 @@ pub(crate) struct Table {
     deletes: Vec<Delete>,
     #[prost(message, repeated, tag = "10")]
     retired: Vec<Retired>,
+    #[prost(int64, tag = "11")]
+    oldest_snapshot_ms: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -106,7 +108,7 @@ struct Retired {
     #[prost(uint32, tag = "2")]
     id: u32,
     #[prost(int64, tag = "3")]
-    since: i64,
+    since_ms: i64,
 }
 
 /// A table's part of one file.
@@ -156,6 +158,7 @@ impl Table {
             snapshot_id: table.snapshot_id,
             sequence_number: table.sequence_number,
             timestamp_ms: table.timestamp_ms,
+            oldest_snapshot_ms: table.oldest_snapshot_ms,
             schema_id: table.schema_id,
             manifests: table.manifests.clone(),
             columns: table.columns.iter().map(Column::of).collect(),
@@ -163,14 +166,18 @@ impl Table {
             retired: table
                 .retired
                 .iter()
-                .map(|file| Retired { uri: file.uri.clone(), id: file.id.get(), since: file.since })
+                .map(|file| Retired {
+                    uri: file.uri.clone(),
+                    id: file.id.get(),
+                    since_ms: file.since_ms,
+                })
                 .collect(),
         }
     }
 
     pub(crate) fn into_model(self) -> Result<TableState> {
         let retired = self.retired.into_iter().map(|file| {
-            Ok(RetiredFile { uri: file.uri, id: FileId::new(file.id)?, since: file.since })
+            Ok(RetiredFile { uri: file.uri, id: FileId::new(file.id)?, since_ms: file.since_ms })
         });
         Ok(TableState {
             uuid: self.uuid,
@@ -178,6 +185,7 @@ impl Table {
             snapshot_id: self.snapshot_id,
             sequence_number: self.sequence_number,
             timestamp_ms: self.timestamp_ms,
+            oldest_snapshot_ms: self.oldest_snapshot_ms,
             schema_id: self.schema_id,
             manifests: self.manifests,
             columns: self.columns.into_iter().map(Column::into_model).collect::<Result<_>>()?,

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use object_store::path::Path;
-use pandion_connector_parquet::ParquetFile;
 use pandion_index::scalar::{ScalarIndexSpec, resolve_spec};
 use pandion_query::{
     EngineOptions, IndexedField, QueryEngine, ScalarSegments, SegmentKey, Snapshot, build_segments,
 };
-use pandion_source::{IoStats, PinnedObject};
+use pandion_source::IoStats;
 use pandion_types::{CollectionSchema, DataType, FieldSchema};
 use tokio::sync::Semaphore;
 
@@ -52,15 +50,13 @@ pub(super) async fn build(
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let segments = Arc::new(ScalarSegments::load(store, BYTES_MAX).await?);
     let cores = Arc::new(Semaphore::new(1));
-    for entry in &snapshot.manifest().files {
-        let location = Path::parse(&entry.location)?;
-        let store = Arc::clone(snapshot.store());
-        let object = PinnedObject::new(store, location, entry.identity.clone());
-        let file = ParquetFile::open(object, &entry.footer)?;
+    for at in 0..snapshot.manifest().files.len() {
         let stats = Arc::new(IoStats::default());
-        let built = build_segments(&file, wanted.clone(), &stats, &cores).await;
+        let (_, file) = snapshot.open(at, &stats).await?;
+        let built = build_segments(file, wanted.clone(), &stats, &cores).await;
         for ((field, spec), index) in wanted.iter().zip(built) {
-            segments.put(&SegmentKey::new(&entry.identity, field, spec), index?).await?;
+            let keys = SegmentKey::of_files(snapshot.manifest(), field, spec);
+            segments.put(&keys[at], index?).await?;
         }
     }
     let indexed = wanted.into_iter().map(|(field, spec)| IndexedField { field: field.id, spec });

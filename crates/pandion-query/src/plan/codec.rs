@@ -164,7 +164,12 @@ impl PlanCodec {
             Some(text) => {
                 let templates = pandion_filter::Templates::new();
                 let filter = pandion_filter::parse(&text, snapshot.schema(), &templates)?;
-                Some(Arc::new(FilterPlan::new(filter, snapshot.schema(), message.seed)?))
+                Some(Arc::new(FilterPlan::new(
+                    filter,
+                    snapshot.schema(),
+                    snapshot.manifest(),
+                    message.seed,
+                )?))
             }
             None => None,
         };

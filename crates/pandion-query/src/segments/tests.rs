@@ -15,7 +15,7 @@ use object_store::memory::InMemory;
 use pandion_connector_parquet::{ParquetFile, read_footer};
 use pandion_filter::{PathSegment, Templates};
 use pandion_index::scalar::{IndexedValues, JsonCast, Lookup, ScalarIndexKind};
-use pandion_manifest::Manifest;
+use pandion_manifest::{DataFile, Manifest};
 use pandion_source::{IoStats, PinnedObject};
 use pandion_types::{
     CollectionId, CollectionSchema, ContentTag, DataType, FileId, ManifestVersion, VIRTUAL_PK_NAME,
@@ -146,6 +146,11 @@ async fn data_file(store: &Arc<dyn ObjectStore>, name: &str, batch: &RecordBatch
     }
 }
 
+fn name_of(identity: &FileIdentity, field: &FieldSchema, spec: &ScalarIndexSpec) -> SegmentKey {
+    let column = field.external_field.as_ref().unwrap_or(&field.name);
+    SegmentKey::of_file(of_column(column, field, spec), identity)
+}
+
 fn open_file(store: &Arc<dyn ObjectStore>, file: &DataFile) -> ParquetFile {
     let location = Path::from(file.location.as_str());
     let object = PinnedObject::new(Arc::clone(store), location, file.identity.clone());
@@ -208,7 +213,7 @@ fn key(name: &str) -> SegmentKey {
         tag: ContentTag::ETag("tag".to_owned()),
     };
     let values = IndexedValues::Field(DataType::Int64);
-    SegmentKey::new(
+    name_of(
         &identity,
         &field(103, "big", DataType::Int64),
         &spec(ScalarIndexKind::Inverted, values),
@@ -224,16 +229,13 @@ fn a_name_depends_on_all_that_decides_the_content() {
     };
     let column = field(103, "big", DataType::Int64);
     let of_field = |data_type| spec(ScalarIndexKind::Inverted, IndexedValues::Field(data_type));
-    let same = || SegmentKey::new(&identity, &column, &of_field(DataType::Int64));
+    let same = || name_of(&identity, &column, &of_field(DataType::Int64));
     assert_eq!(same(), same());
     assert_eq!(SegmentKey::from_path(&same().path()), Some(same()));
 
     let mut names = HashSet::from([same()]);
     let mut differs = |identity: &FileIdentity, field: &FieldSchema, spec: &ScalarIndexSpec| {
-        assert!(
-            names.insert(SegmentKey::new(identity, field, spec)),
-            "{identity} {field:?} {spec:?}"
-        );
+        assert!(names.insert(name_of(identity, field, spec)), "{identity} {field:?} {spec:?}");
     };
     let other = |change: &dyn Fn(&mut FileIdentity)| {
         let mut identity = identity.clone();
@@ -255,7 +257,7 @@ fn a_name_depends_on_all_that_decides_the_content() {
     differs(&identity, &column, &json(JsonCast::Text, "n"));
     // The name that clients use is none of it, nor is the field's number.
     let same_column = FieldSchema { name: "huge".into(), id: FieldId(200), ..column.clone() };
-    assert_eq!(SegmentKey::new(&identity, &same_column, &int64), same());
+    assert_eq!(name_of(&identity, &same_column, &int64), same());
 }
 
 #[tokio::test]
@@ -358,7 +360,7 @@ async fn indexes_of_every_type_answer_as_a_scan_does() {
 
     let segments = ScalarSegments::load(Arc::new(InMemory::new()), 1 << 24).await.unwrap();
     for ((field, spec), built) in wanted.iter().zip(built) {
-        let key = SegmentKey::new(&file.identity, field, spec);
+        let key = name_of(&file.identity, field, spec);
         segments.put(&key, built.unwrap()).await.unwrap();
     }
     let indexed: Vec<IndexedField> =

@@ -6,12 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use object_store::ObjectStore;
-use object_store::path::Path;
-use pandion_connector_parquet::ParquetFile;
-use pandion_manifest::{DataFile, Manifest};
-use pandion_query::{ScalarSegments, SegmentKey, build_segments};
-use pandion_source::{IoStats, PinnedObject};
+use pandion_manifest::DataFile;
+use pandion_query::{ScalarSegments, SegmentKey, Snapshot, build_segments};
+use pandion_source::IoStats;
 use pandion_types::{Error, ErrorKind, FileId, Result};
 use tokio::sync::Semaphore;
 
@@ -37,10 +34,8 @@ pub(crate) struct Builder {
 
 /// Files that may lack segments.
 pub(crate) struct Task<'a> {
-    pub(crate) manifest: &'a Manifest,
+    pub(crate) snapshot: &'a Snapshot,
     pub(crate) needs: &'a Needs,
-    /// The store that the files are read from.
-    pub(crate) store: Arc<dyn ObjectStore>,
     /// Only files with this id or above.
     pub(crate) first: FileId,
     pub(crate) stats: Arc<IoStats>,
@@ -89,7 +84,7 @@ impl Builder {
     /// Builds what is missing and gives what could not be built. Dropping the future stops the work
     /// soon; segments that were stored stay.
     pub(crate) async fn build(&self, task: &Task<'_>) -> Vec<Failure> {
-        let files = &task.manifest.files;
+        let files = &task.snapshot.manifest().files;
         let first = files.partition_point(|file| file.id < task.first);
         let missing = self.segments.missing(task.needs.keys_from(first).collect()).await;
         let missing: HashSet<SegmentKey> = missing.into_iter().collect();
@@ -115,7 +110,9 @@ impl Builder {
     }
 
     async fn build_file(&self, task: &Task<'_>, lacking: Lacking) -> Vec<Failure> {
-        let Some(file) = task.manifest.files.get(lacking.file) else { return Vec::new() };
+        let Some(file) = task.snapshot.manifest().files.get(lacking.file) else {
+            return Vec::new();
+        };
         let Ok(_memory) = self.memory.acquire_many(memory_kib(file, &lacking)).await else {
             return Vec::new();
         };
@@ -128,8 +125,10 @@ impl Builder {
             .filter(|(_, key)| missing.contains(key) && seen.insert(*key))
             .collect();
         let columns = wanted.iter().map(|(index, _)| (index.field.clone(), index.spec.clone()));
-        let built = match open(file, &task.store) {
-            Ok(open) => build_segments(&open, columns.collect(), &task.stats, &self.cores).await,
+        let built = match task.snapshot.open(lacking.file, &task.stats).await {
+            Ok((_, open)) => {
+                build_segments(open, columns.collect(), &task.stats, &self.cores).await
+            }
             Err(error) => {
                 return wanted.iter().map(|(_, key)| Failure::new(*key, &error)).collect();
             }
@@ -154,12 +153,4 @@ impl Builder {
 fn memory_kib(file: &DataFile, lacking: &Lacking) -> u32 {
     let bytes = file.rows().saturating_mul(BYTES_PER_ROW * lacking.indexes.len() as u64);
     u32::try_from(bytes / 1024).unwrap_or(MEMORY_KIB).clamp(1, MEMORY_KIB)
-}
-
-fn open(file: &DataFile, store: &Arc<dyn ObjectStore>) -> Result<ParquetFile> {
-    let location = Path::parse(&file.location).map_err(|error| {
-        Error::corrupt(format!("manifest names a bad path {}", file.location)).caused_by(error)
-    })?;
-    let (store, identity) = (Arc::clone(store), file.identity.clone());
-    ParquetFile::open(PinnedObject::new(store, location, identity), &file.footer)
 }

@@ -4,16 +4,16 @@
 
 use pandion_catalog::{Collection, IndexId};
 use pandion_index::scalar::ScalarIndexSpec;
-use pandion_manifest::DataFile;
+use pandion_manifest::{DataFile, Manifest};
 use pandion_query::{IndexedField, ScalarSegments, SegmentKey};
 use pandion_types::FieldSchema;
 
-/// The segments of one version of a collection.
-#[derive(Debug)]
+/// The segments of one version of a collection; none by default.
+#[derive(Debug, Default)]
 pub(crate) struct Needs {
     /// The indexes that are built, in the order of their ids.
     pub(crate) indexes: Vec<IndexNeeds>,
-    /// Rows of each file of the manifest.
+    /// Rows of each file of the manifest, deleted ones included: an index covers them, too.
     rows: Vec<u64>,
 }
 
@@ -45,13 +45,16 @@ pub(crate) fn indexed_fields(collection: &Collection) -> Vec<IndexedField> {
 }
 
 impl Needs {
-    /// What the collection needs for these files.
-    pub(crate) fn new(collection: &Collection, files: &[DataFile]) -> Self {
+    /// What the collection needs for the files of this version.
+    pub(crate) fn new(collection: &Collection, manifest: &Manifest) -> Self {
         let indexes = built(collection).map(|(id, field, spec)| {
-            let keys = SegmentKey::of_files(files, field, &spec);
+            let keys = SegmentKey::of_files(manifest, field, &spec);
             IndexNeeds { id, field: field.clone(), spec, keys }
         });
-        Self { indexes: indexes.collect(), rows: files.iter().map(DataFile::rows).collect() }
+        Self {
+            indexes: indexes.collect(),
+            rows: manifest.files.iter().map(DataFile::rows).collect(),
+        }
     }
 
     /// Whether the collection still has the indexes that it had.

@@ -15,10 +15,12 @@ use pandion_catalog::{
     CatalogOptions, CreateCollection, CreateIndex, IndexRecord, JobState, LoadRequest,
     ObjectMetastore, PropertyChange, PublishPolicy, RefreshJob,
 };
+use pandion_manifest::{DataFile, Manifest};
 use pandion_query::{EngineOptions, QueryEngine};
 use pandion_source::{EndpointPolicy, LocalRoots};
 use pandion_types::{
-    CollectionSchema, ContentTag, DataType, FieldId, FieldSchema, FileIdentity, VIRTUAL_PK_NAME,
+    CollectionSchema, ContentTag, DataType, FieldId, FieldSchema, FileIdentity, ManifestVersion,
+    VIRTUAL_PK_NAME,
 };
 use parquet::arrow::ArrowWriter;
 
@@ -412,7 +414,7 @@ async fn a_start_goes_on_where_the_last_one_ended() {
     let spec = collection.indexes[&s].scalar_spec(&collection.schema).unwrap().unwrap();
     let tag = ContentTag::ETag("of no version".to_owned());
     let identity = FileIdentity { uri: "file:///a".to_owned(), size: 1, tag };
-    let orphan = SegmentKey::new(&identity, &collection.schema.fields[2], &spec);
+    let orphan = SegmentKey::of_files(&one_file(identity), &collection.schema.fields[2], &spec)[0];
     let pin = node.indexes.inner.pins.pin(vec![orphan]);
     node.segments.put(&orphan, Bytes::from_static(b"index")).await.unwrap();
     assert_eq!(node.collect().await, 0);
@@ -536,5 +538,29 @@ async fn an_index_that_cannot_be_built_says_so() {
     let coverage = node.indexes.coverage(&collection).await.unwrap();
     assert_eq!(coverage[&IndexId(77)].state, Failed);
     assert!(!coverage[&IndexId(77)].reason.is_empty());
-    assert!(Needs::new(&collection, &[]).indexes.is_empty());
+    let tag = ContentTag::ETag("tag".to_owned());
+    let identity = FileIdentity { uri: "file:///a".to_owned(), size: 1, tag };
+    assert!(Needs::new(&collection, &one_file(identity)).indexes.is_empty());
+}
+
+fn one_file(identity: FileIdentity) -> Manifest {
+    let file = DataFile {
+        id: FileId::FIRST,
+        location: "a".to_owned(),
+        identity,
+        footer_digest: [0; 32],
+        row_groups: vec![1],
+        columns: Vec::new(),
+        footer: Bytes::new(),
+        deletes: None,
+        table: None,
+    };
+    Manifest {
+        collection: CollectionId(1),
+        version: ManifestVersion(1),
+        next_file_id: 2,
+        schema_version: 0,
+        table: None,
+        files: vec![file],
+    }
 }

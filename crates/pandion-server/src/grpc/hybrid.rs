@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 use futures::future::try_join_all;
 use pandion_proto::milvus;
 use pandion_query::{HybridRequest, QueryOptions, Snapshot, VectorSearch};
+use pandion_source::SnapshotChoice;
 use pandion_types::{DataType, Error, Result};
 
 use super::reading::filter;
@@ -25,6 +26,7 @@ use crate::search_params::{
     SEARCH_WINDOW_MAX, decode_part_params, decode_round_decimal, decode_time_fields,
     requested_features,
 };
+use crate::time_travel::{decode_snapshot_choice, one_choice};
 
 /// The most searches that one request may bring.
 const SEARCHES_MAX: usize = 1024;
@@ -35,14 +37,16 @@ pub(super) async fn hybrid_search(
     request: milvus::HybridSearchRequest,
 ) -> Result<milvus::SearchResults> {
     let started = Instant::now();
-    let collection = door.collection(caller, &request.db_name, &request.collection_name)?;
+    let (collection, named) =
+        door.collection_at(caller, &request.db_name, &request.collection_name)?;
     door.authorize(caller, Action::Read, Resource::Collection(&collection))?;
     super::partitions::check(&request.partition_names)?;
     check(&request)?;
     let params = Params(&request.rank_params);
     let (limit, offset) = decode_window(params)?;
     let timezone = timezone_of(params.timezone()?, &collection.properties)?;
-    let snapshot = door.node().snapshot(&collection).await?;
+    let choice = one_choice(named, snapshot_choice(&request)?.as_ref())?;
+    let snapshot = door.node().snapshot_at(&collection, choice.as_ref()).await?;
     let schema = snapshot.schema();
     let output = search_output(schema, &request.output_fields)?;
     let grouping = decode_grouping(params, schema)?;
@@ -87,6 +91,23 @@ pub(super) async fn hybrid_search(
         collection_name: collection.name.clone(),
         session_ts: clock::hybrid_timestamp(),
     })
+}
+
+/// The snapshot that the whole or a part of it names: a hybrid search reads one.
+fn snapshot_choice(request: &milvus::HybridSearchRequest) -> Result<Option<SnapshotChoice>> {
+    let mut chosen = decode_snapshot_choice(Params(&request.rank_params), clock::unix_ms())?;
+    for part in &request.requests {
+        let Some(choice) = decode_part_params(Params(&part.search_params), 1)?.snapshot else {
+            continue;
+        };
+        if chosen.as_ref().is_some_and(|chosen| *chosen != choice) {
+            return Err(Error::invalid_argument(
+                "the searches of a hybrid search must read one snapshot",
+            ));
+        }
+        chosen = Some(choice);
+    }
+    Ok(chosen)
 }
 
 /// Checks what needs no schema.

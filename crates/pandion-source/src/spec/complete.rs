@@ -75,9 +75,10 @@ impl ExternalSpec {
         let wrapped =
             |error: Error| error.about(Subject::Source).context("external_spec is invalid");
         let mode = if uri.scheme() == Scheme::File {
+            self.refuse_vended_for_files().map_err(wrapped)?;
             None
         } else {
-            Some(self.validate_extfs(uri).map_err(wrapped)?)
+            self.validate_extfs(uri).map_err(wrapped)?
         };
         if self.format() != SourceFormat::Parquet {
             return Err(wrapped(Error::unsupported(format!(
@@ -95,11 +96,25 @@ impl ExternalSpec {
         }
     }
 
-    fn validate_extfs(&self, uri: &SourceUri) -> Result<CredentialMode> {
+    /// Whether the catalog is asked for the credentials, so that `extfs` has none.
+    #[must_use]
+    pub fn uses_vended_credentials(&self) -> bool {
+        self.catalog().is_some_and(|catalog| catalog.vended_credentials)
+    }
+
+    fn refuse_vended_for_files(&self) -> Result<()> {
+        if self.uses_vended_credentials() {
+            return invalid("catalog.vended_credentials=true is not valid for a file source");
+        }
+        Ok(())
+    }
+
+    /// The credential mode of `extfs`; `None` where the catalog hands out credentials.
+    fn validate_extfs(&self, uri: &SourceUri) -> Result<Option<CredentialMode>> {
         let provider = self.validate_provider(uri)?;
         self.validate_azure_broker(uri, provider)?;
-        let mode = self.validate_credential_mode()?;
-        if mode == CredentialMode::GcpServiceAccount {
+        let mode = self.validate_credential_mode(provider)?;
+        if mode == Some(CredentialMode::GcpServiceAccount) {
             self.validate_gcp(uri, provider)?;
         }
         let scheme = uri.scheme();
@@ -198,7 +213,7 @@ impl ExternalSpec {
         invalid("extfs.azure_credential_endpoint must be a valid HTTP(S) URL")
     }
 
-    fn validate_credential_mode(&self) -> Result<CredentialMode> {
+    fn validate_credential_mode(&self, provider: CloudProvider) -> Result<Option<CredentialMode>> {
         let has_id = !self.extfs("access_key_id").is_empty();
         let has_value = !self.extfs("access_key_value").is_empty();
         if has_id != has_value && !CredentialMode::AzureBroker.is_set(self) {
@@ -209,7 +224,19 @@ impl ExternalSpec {
         }
         let mut modes = CredentialMode::ALL.into_iter().filter(|mode| mode.is_set(self));
         match (modes.next(), modes.next()) {
-            (Some(mode), None) => Ok(mode),
+            (Some(_), _) if self.uses_vended_credentials() => invalid(
+                "extfs must have no credential mode beside catalog.vended_credentials=true, since \
+                 the catalog hands out the credentials",
+            ),
+            (None, _) if self.uses_vended_credentials() => match provider {
+                CloudProvider::Gcp | CloudProvider::Azure => Err(Error::unsupported(format!(
+                    "catalog.vended_credentials=true is not supported for cloud_provider \
+                         {:?}: set a credential mode in extfs",
+                    provider.name()
+                ))),
+                _ => Ok(None),
+            },
+            (Some(mode), None) => Ok(Some(mode)),
             (None, _) => invalid(
                 "extfs credential mode missing: set exactly one of \
                  {access_key_id+access_key_value}, role_arn, use_iam=true, \

@@ -9,14 +9,15 @@ use std::fmt;
 use pandion_types::{Error, Result, Secret};
 
 use super::SECRET_KEYS;
+use super::catalog::stored_key;
 
 /// The values of the secret keys of `extfs`: `access_key_id`, `access_key_value`, `external_id`
-/// and `ssl_ca_cert`.
+/// and `ssl_ca_cert`; and those of `catalog`, under names such as `catalog.token`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SourceSecrets(BTreeMap<&'static str, Secret>);
 
 impl SourceSecrets {
-    /// The value of a secret key of `extfs`, if there is one.
+    /// The value of a secret key of `extfs`, or of a name such as `catalog.token`, if there is one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Secret> {
         self.0.get(key)
@@ -72,7 +73,8 @@ impl SourceSecrets {
         // The parser's error is dropped on purpose: it may quote a value.
         let Ok(object) = object else { return Err(corrupt()) };
         for (key, value) in object {
-            let key = SECRET_KEYS.into_iter().find(|known| *known == key).ok_or_else(corrupt)?;
+            let of_extfs = SECRET_KEYS.into_iter().find(|known| *known == key);
+            let key = of_extfs.or_else(|| stored_key(&key)).ok_or_else(corrupt)?;
             secrets.insert(key, Secret::new(value));
         }
         Ok(secrets)
