@@ -9,6 +9,8 @@ use object_store::path::Path;
 use pandion_source::IoStats;
 use pandion_types::Result;
 
+use crate::catalog::RestCatalog;
+
 /// What the names of metadata files end in.
 const METADATA_ENDINGS: [&str; 2] = [".metadata.json", ".metadata.json.gz"];
 
@@ -61,6 +63,15 @@ pub trait TableLoader: fmt::Debug + Send + Sync {
     /// `NotFound` about the source when there is no such table; `PermissionDenied`, `Unavailable`,
     /// `Corrupt`.
     async fn load(&self, stats: &IoStats) -> Result<LoadedMetadata>;
+}
+
+#[async_trait]
+impl TableLoader for RestCatalog {
+    async fn load(&self, stats: &IoStats) -> Result<LoadedMetadata> {
+        let table = self.load_table(stats).await?;
+        let location = table.metadata_location.unwrap_or_default();
+        Ok(LoadedMetadata { metadata: Arc::new(table.metadata), location })
+    }
 }
 
 #[cfg(test)]

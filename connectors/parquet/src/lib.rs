@@ -17,6 +17,7 @@ mod footer;
 mod guard;
 mod page_index;
 mod pages;
+mod raw;
 mod read;
 mod statistics;
 mod thrift;
