@@ -29,7 +29,9 @@ pub(crate) struct Chosen {
 pub(crate) fn resolve(choice: &SnapshotChoice, metadata: &TableMetadata) -> Result<Chosen> {
     let (snapshot, in_current_schema) = match choice {
         SnapshotChoice::Latest => (metadata.current_snapshot().cloned(), true),
-        SnapshotChoice::Branch(name) if name == MAIN => (metadata.current_snapshot().cloned(), true),
+        SnapshotChoice::Branch(name) if name == MAIN => {
+            (metadata.current_snapshot().cloned(), true)
+        }
         SnapshotChoice::Branch(name) => (Some(named(metadata, name, true)?), true),
         SnapshotChoice::Tag(name) => (Some(named(metadata, name, false)?), false),
         SnapshotChoice::Timestamp(ms) => (Some(at_time(metadata, *ms)?), false),
@@ -87,9 +89,8 @@ fn named(metadata: &TableMetadata, name: &str, wants_branch: bool) -> Result<Sna
 /// Names of the table's branches and tags, and whether each is a branch. The library shows them in
 /// no other way than by writing the metadata out.
 fn references(metadata: &TableMetadata) -> Result<Vec<(String, bool)>> {
-    let written = serde_json::to_value(metadata).map_err(|error| {
-        corrupt("the table's metadata cannot be written out").caused_by(error)
-    })?;
+    let written = serde_json::to_value(metadata)
+        .map_err(|error| corrupt("the table's metadata cannot be written out").caused_by(error))?;
     let refs = written.get("refs").and_then(serde_json::Value::as_object);
     let mut refs: Vec<_> = refs
         .into_iter()

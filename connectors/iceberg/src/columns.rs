@@ -96,9 +96,10 @@ impl Columns {
 pub(crate) fn same_statistics(left: &[TableColumn], right: &[TableColumn]) -> bool {
     let key = |column: &TableColumn| (column.field, column.column_id);
     left.len() == right.len()
-        && left.iter().zip(right).all(|(left, right)| {
-            key(left) == key(right) && left.column_type == right.column_type
-        })
+        && left
+            .iter()
+            .zip(right)
+            .all(|(left, right)| key(left) == key(right) && left.column_type == right.column_type)
 }
 
 fn resolve_field(

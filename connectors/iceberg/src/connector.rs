@@ -11,9 +11,7 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::{ManifestFile, Snapshot, TableMetadata};
 use pandion_manifest::{DataFile, DeleteVector, Manifest, TableFile, TableState};
-use pandion_source::{
-    Connector, IoStats, SnapshotChoice, SourceFile, SourceRoot, SourceState,
-};
+use pandion_source::{Connector, IoStats, SnapshotChoice, SourceFile, SourceRoot, SourceState};
 use pandion_types::{CollectionSchema, Error, Result, Subject};
 
 use crate::columns::{self, Columns};
@@ -281,7 +279,8 @@ struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     fn new(before: Option<&'a Manifest>) -> Self {
-        let Some((before, table)) = before.and_then(|before| Some((before, before.table.as_ref()?)))
+        let Some((before, table)) =
+            before.and_then(|before| Some((before, before.table.as_ref()?)))
         else {
             return Self { manifests: HashMap::new() };
         };
@@ -307,9 +306,8 @@ impl<'a> Kept<'a> {
         }
         let known = self.manifests.get(manifest.manifest_path.as_str())?;
         // A table that is raised to version 3 numbers the rows of the files that it has.
-        let is_numbered = |file: &DataFile| {
-            file.table.as_ref().is_some_and(|table| table.first_row_id.is_some())
-        };
+        let is_numbered =
+            |file: &DataFile| file.table.as_ref().is_some_and(|table| table.first_row_id.is_some());
         if manifest.first_row_id.is_some() && !known.data.iter().all(is_numbered) {
             return None;
         }

@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn metadata_files_are_told_by_their_names() {
-        let is_file = |path: &str| matches!(TablePlace::at(Path::from(path)), TablePlace::Metadata(_));
+        let is_file =
+            |path: &str| matches!(TablePlace::at(Path::from(path)), TablePlace::Metadata(_));
         assert!(is_file("wh/t/metadata/v3.metadata.json"));
         assert!(is_file("wh/t/metadata/00001-x.gz.metadata.json"));
         assert!(is_file("wh/t/metadata/v3.metadata.json.gz"));

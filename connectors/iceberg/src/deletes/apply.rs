@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::TableMetadata;
-use pandion_manifest::{
-    DataFile, DeleteFile, DeleteKind, DeleteVector, Manifest, TableState,
-};
+use pandion_manifest::{DataFile, DeleteFile, DeleteKind, DeleteVector, Manifest, TableState};
 use pandion_source::{IoStats, SourceRoot};
 use pandion_types::{Error, Result};
 use roaring::RoaringBitmap;
@@ -44,6 +43,9 @@ struct Work<'a> {
     /// Places of the delete files.
     deletes: Vec<u32>,
 }
+
+/// Dead rows by the place of the work that they were found for.
+type Found = Vec<(usize, RoaringBitmap)>;
 
 /// The dead rows of each file, in their order. `before` is a manifest of the same table; `metadata`
 /// is asked for only when values have to be compared.
@@ -93,7 +95,17 @@ where
     Ok(vectors)
 }
 
-fn add(work: &mut [Work<'_>], found: Vec<(usize, RoaringBitmap)>) {
+/// Runs reads side by side.
+async fn all(reads: Vec<BoxFuture<'_, Result<Found>>>) -> Result<Found> {
+    let mut reads = stream::iter(reads).buffer_unordered(FILES_IN_FLIGHT);
+    let mut found = Vec::new();
+    while let Some(rows) = reads.try_next().await? {
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
+fn add(work: &mut [Work<'_>], found: Found) {
     for (at, rows) in found {
         if let Some(work) = work.get_mut(at) {
             work.rows |= rows;
@@ -107,11 +119,7 @@ impl<'a> TableFiles<'a> {
         delete.ok_or_else(|| Error::internal("a file names a delete file that the table has not"))
     }
 
-    async fn positions(
-        &self,
-        work: &[Work<'_>],
-        stats: &IoStats,
-    ) -> Result<Vec<(usize, RoaringBitmap)>> {
+    async fn positions(&self, work: &[Work<'_>], stats: &IoStats) -> Result<Found> {
         let mut targets: BTreeMap<u32, HashMap<String, Target>> = BTreeMap::new();
         for (at, work) in work.iter().enumerate() {
             for &delete in &work.deletes {
@@ -123,27 +131,15 @@ impl<'a> TableFiles<'a> {
                 }
             }
         }
-        let mut wanted = Vec::with_capacity(targets.len());
+        let mut reads = Vec::with_capacity(targets.len());
         for (delete, targets) in targets {
-            wanted.push((self.delete(delete)?, targets));
+            let delete = self.delete(delete)?;
+            reads.push(position::read(self.root, self.paths, delete, targets, stats).boxed());
         }
-        let mut found = Vec::new();
-        let mut read = stream::iter(wanted)
-            .map(|(delete, targets)| {
-                position::read(self.root, self.paths, delete, targets, stats)
-            })
-            .buffer_unordered(FILES_IN_FLIGHT);
-        while let Some(rows) = read.try_next().await? {
-            found.extend(rows);
-        }
-        Ok(found)
+        all(reads).await
     }
 
-    async fn deletion_vectors(
-        &self,
-        work: &[Work<'_>],
-        stats: &IoStats,
-    ) -> Result<Vec<(usize, RoaringBitmap)>> {
+    async fn deletion_vectors(&self, work: &[Work<'_>], stats: &IoStats) -> Result<Found> {
         let mut by_file: BTreeMap<&str, (Vec<usize>, Vec<WantedVector<'_>>)> = BTreeMap::new();
         for (at, work) in work.iter().enumerate() {
             for &delete in &work.deletes {
@@ -156,17 +152,15 @@ impl<'a> TableFiles<'a> {
                 }
             }
         }
-        let mut found = Vec::new();
-        let mut read = stream::iter(by_file.into_values())
-            .map(|(works, wanted)| async move {
+        let mut reads = Vec::with_capacity(by_file.len());
+        for (works, wanted) in by_file.into_values() {
+            let read = async move {
                 let rows = vector::read(self.root, &wanted, stats).await?;
-                Ok::<_, Error>(works.into_iter().zip(rows).collect::<Vec<_>>())
-            })
-            .buffer_unordered(FILES_IN_FLIGHT);
-        while let Some(rows) = read.try_next().await? {
-            found.extend(rows);
+                Ok(works.into_iter().zip(rows).collect())
+            };
+            reads.push(read.boxed());
         }
-        Ok(found)
+        all(reads).await
     }
 
     /// Equality delete files and what they concern, by the columns that they compare, in ascending

@@ -56,9 +56,10 @@ pub(crate) async fn read(
 ) -> Result<Vec<(usize, RoaringBitmap)>> {
     let columns = Arc::new(KeyColumns::new(table, ids)?);
     let mut scopes: HashMap<Scope, Keys> = HashMap::new();
-    let mut read = stream::iter(group.deletes)
-        .map(|delete| read_keys(root, &columns, delete, stats))
-        .buffer_unordered(READS_IN_FLIGHT);
+    let reads = group.deletes.into_iter();
+    let reads: Vec<_> =
+        reads.map(|delete| read_keys(root, Arc::clone(&columns), delete, stats)).collect();
+    let mut read = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
     while let Some((scope, sequence_number, keys)) = read.try_next().await? {
         let known = scopes.entry(scope).or_default();
         for key in keys {
@@ -67,19 +68,14 @@ pub(crate) async fn read(
         }
     }
     let search = Search { root, table, columns, scopes: Arc::new(scopes), stats };
-    stream::iter(group.files)
-        .map(|(work, file)| {
-            let search = &search;
-            async move { Ok((work, search.dead_rows(file).await?)) }
-        })
-        .buffer_unordered(READS_IN_FLIGHT)
-        .try_collect()
-        .await
+    let searches: Vec<_> =
+        group.files.into_iter().map(|(work, file)| search.dead_rows(work, file)).collect();
+    stream::iter(searches).buffer_unordered(READS_IN_FLIGHT).try_collect().await
 }
 
 async fn read_keys(
     root: &SourceRoot,
-    columns: &Arc<KeyColumns>,
+    columns: Arc<KeyColumns>,
     delete: &DeleteFile,
     stats: &IoStats,
 ) -> Result<(Scope, i64, Vec<Box<[u8]>>)> {
@@ -105,7 +101,6 @@ async fn read_keys(
     if open::is_held(delete) {
         stats.count_rows_decoded(from_memory.counts().rows_decoded);
     }
-    let columns = Arc::clone(columns);
     let keys = decode(format!("delete file {}", delete.uri), move |place| {
         let mut keys = Vec::new();
         for batch in &batches {
@@ -137,12 +132,10 @@ async fn read_columns(
         let at = distinct.binary_search(root).ok()?;
         batch.get(at).cloned()
     };
-    let arranged = batches.iter().map(|batch| {
-        roots.iter().map(|root| column(batch, root)).collect::<Option<Vec<_>>>()
-    });
-    arranged
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Error::internal("a column of keys was lost"))
+    let arranged = batches
+        .iter()
+        .map(|batch| roots.iter().map(|root| column(batch, root)).collect::<Option<Vec<_>>>());
+    arranged.collect::<Option<Vec<_>>>().ok_or_else(|| Error::internal("a column of keys was lost"))
 }
 
 /// Looks for keys in data files.
@@ -155,7 +148,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    async fn dead_rows(&self, file: &DataFile) -> Result<RoaringBitmap> {
+    async fn dead_rows(&self, work: usize, file: &DataFile) -> Result<(usize, RoaringBitmap)> {
         let part = file.table.as_ref().ok_or_else(|| Error::internal("a file without a table"))?;
         let opened = open::data_file(self.root, file, self.stats).await?;
         let roots = self
@@ -164,12 +157,12 @@ impl Search<'_> {
             .iter()
             .map(|column| data_column(&opened, column))
             .collect::<Result<Vec<_>>>()?;
-        let groups: Vec<RoaringBitmap> = stream::iter(0..opened.row_groups())
+        let groups: Vec<_> = (0..opened.row_groups())
             .map(|group| self.dead_in_group(&opened, part, &roots, group))
-            .buffered(READS_IN_FLIGHT)
-            .try_collect()
-            .await?;
-        Ok(groups.into_iter().fold(RoaringBitmap::new(), |all, group| all | group))
+            .collect();
+        let groups: Vec<RoaringBitmap> =
+            stream::iter(groups).buffered(READS_IN_FLIGHT).try_collect().await?;
+        Ok((work, groups.into_iter().fold(RoaringBitmap::new(), |all, group| all | group)))
     }
 
     async fn dead_in_group(
@@ -190,12 +183,11 @@ impl Search<'_> {
         for batch in batches {
             let len = batch.first().map_or(rows.len(), |array| array.len());
             let mut held = batch.into_iter();
-            let arrays = roots.iter().zip(self.columns.columns()).map(|(root, column)| {
-                match root {
+            let arrays =
+                roots.iter().zip(self.columns.columns()).map(|(root, column)| match root {
                     Some(_) => held.next().ok_or_else(|| Error::internal("a column was lost")),
                     None => column.absent(self.table, part, len),
-                }
-            });
+                });
             complete.push(arrays.collect::<Result<Vec<_>>>()?);
         }
         let (columns, scopes) = (Arc::clone(&self.columns), Arc::clone(&self.scopes));

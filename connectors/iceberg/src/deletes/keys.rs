@@ -157,15 +157,23 @@ impl KeyColumn {
         Ok(match wanted {
             ArrowType::Float32 => {
                 let values = plain.as_primitive::<Float32Type>();
-                Arc::new(values.unary::<_, Float32Type>(|value| {
-                    if value.is_nan() { f32::NAN } else { value }
-                }))
+                Arc::new(
+                    values.unary::<_, Float32Type>(
+                        |value| {
+                            if value.is_nan() { f32::NAN } else { value }
+                        },
+                    ),
+                )
             }
             ArrowType::Float64 => {
                 let values = plain.as_primitive::<Float64Type>();
-                Arc::new(values.unary::<_, Float64Type>(|value| {
-                    if value.is_nan() { f64::NAN } else { value }
-                }))
+                Arc::new(
+                    values.unary::<_, Float64Type>(
+                        |value| {
+                            if value.is_nan() { f64::NAN } else { value }
+                        },
+                    ),
+                )
             }
             _ => plain,
         })
@@ -273,11 +281,7 @@ fn fits(found: &ArrowType, kind: &PrimitiveType) -> bool {
 }
 
 /// An array of one value, in the type in which the column is compared.
-fn repeat(
-    value: Option<&PrimitiveLiteral>,
-    kind: &PrimitiveType,
-    rows: usize,
-) -> Option<ArrayRef> {
+fn repeat(value: Option<&PrimitiveLiteral>, kind: &PrimitiveType, rows: usize) -> Option<ArrayRef> {
     let wanted = arrow_type(kind);
     let Some(value) = value else { return Some(new_null_array(&wanted, rows)) };
     Some(match (value, &wanted) {

@@ -142,6 +142,7 @@ fn plain(array: &ArrayRef, wanted: &ArrowType, place: &str) -> Result<ArrayRef> 
     if !fits {
         return Err(corrupt(format!("{place} has a column of type {values}, expected {wanted}")));
     }
-    arrow::compute::cast(array, wanted)
-        .map_err(|error| corrupt(format!("{place} has a column that cannot be read")).caused_by(error))
+    arrow::compute::cast(array, wanted).map_err(|error| {
+        corrupt(format!("{place} has a column that cannot be read")).caused_by(error)
+    })
 }

@@ -98,11 +98,7 @@ fn parse(blob: &[u8]) -> Result<RoaringBitmap, String> {
     let (length, rest) = blob.split_first_chunk::<LENGTH_BYTES>().ok_or_else(cut)?;
     let (body, checksum) = rest.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(cut)?;
     if u32::from_be_bytes(*length) as usize != body.len() {
-        return Err(format!(
-            "claims {} bytes and has {}",
-            u32::from_be_bytes(*length),
-            body.len()
-        ));
+        return Err(format!("claims {} bytes and has {}", u32::from_be_bytes(*length), body.len()));
     }
     if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
         return Err("has a wrong checksum".to_owned());

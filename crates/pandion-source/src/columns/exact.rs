@@ -13,8 +13,8 @@ use arrow::array::{
 };
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{
-    DataType as ArrowType, Date32Type, Date64Type, Decimal128Type, Int64Type, Time32MillisecondType,
-    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+    DataType as ArrowType, Date32Type, Date64Type, Decimal128Type, Int64Type,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType,
 };
@@ -44,12 +44,10 @@ pub(super) fn is_moment(source: &ArrowType) -> bool {
 /// Timestamps, dates, or numbers of microseconds as timestamps.
 pub(super) fn timestamps(field: &FieldSchema, array: &ArrayRef) -> Result<ArrayRef> {
     let micros = match array.data_type() {
-        ArrowType::Date32 => scaled::<Date32Type>(field, array, |days| {
-            i64::from(days).checked_mul(DAY_MICROS)
-        })?,
-        ArrowType::Date64 => {
-            scaled::<Date64Type>(field, array, |millis| millis.checked_mul(1000))?
+        ArrowType::Date32 => {
+            scaled::<Date32Type>(field, array, |days| i64::from(days).checked_mul(DAY_MICROS))?
         }
+        ArrowType::Date64 => scaled::<Date64Type>(field, array, |millis| millis.checked_mul(1000))?,
         _ => micros(field, array)?,
     };
     let micros = micros.reinterpret_cast::<TimestampMicrosecondType>();
@@ -158,7 +156,8 @@ pub(super) fn text(field: &FieldSchema, array: &ArrayRef) -> Result<Option<Array
 }
 
 fn decimal_text(field: &FieldSchema, array: &ArrayRef) -> Result<StringArray> {
-    let texts = cast(array, &ArrowType::Utf8)
-        .map_err(|error| corrupt(field, None, "has decimals that cannot be written").caused_by(error))?;
+    let texts = cast(array, &ArrowType::Utf8).map_err(|error| {
+        corrupt(field, None, "has decimals that cannot be written").caused_by(error)
+    })?;
     Ok(texts.as_string::<i32>().clone())
 }

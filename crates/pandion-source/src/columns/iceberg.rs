@@ -103,9 +103,7 @@ impl IcebergType {
                 });
                 ArrowType::Struct(fields.collect::<Option<Fields>>()?)
             }
-            Self::List(element) => {
-                ArrowType::new_list(element.field_type.arrow_type()?, true)
-            }
+            Self::List(element) => ArrowType::new_list(element.field_type.arrow_type()?, true),
             Self::Map(key, value) => {
                 let key = Field::new("key", key.field_type.arrow_type()?, false);
                 let value = Field::new("value", value.field_type.arrow_type()?, true);
@@ -187,7 +185,11 @@ pub fn check_iceberg(field: &FieldSchema, column_type: &str) -> Result<()> {
             none if none.is_empty() => "which is not supported".to_owned(),
             possible => format!("which can be mapped to {possible}"),
         };
-        let text = format!("{}: {} has the Iceberg type {column_type}, {possible}", error.message(), label(field));
+        let text = format!(
+            "{}: {} has the Iceberg type {column_type}, {possible}",
+            error.message(),
+            label(field)
+        );
         Error::new(error.kind(), text).about(error.subject())
     })
 }

@@ -53,7 +53,8 @@ fn short(text: &str, depth: usize) -> Option<IcebergType> {
         return None;
     }
     let text = text.trim();
-    let inside = |name: &str| text.strip_prefix(name)?.trim_start().strip_prefix('<')?.strip_suffix('>');
+    let inside =
+        |name: &str| text.strip_prefix(name)?.trim_start().strip_prefix('<')?.strip_suffix('>');
     let part = |text: &str| Some(Box::new(unnamed(None, short(text, depth + 1)?)));
     if let Some(element) = inside("list") {
         return Some(IcebergType::List(part(element)?));
