@@ -109,19 +109,6 @@ impl ParquetFile {
         Ok(Self { inner: Arc::clone(&self.inner), mapping })
     }
 
-    /// TEMP
-    ///
-    /// # Errors
-    /// TEMP
-    pub fn open_of_table(
-        object: PinnedObject,
-        footer: &Bytes,
-        _columns: &[pandion_manifest::TableColumn],
-        _constants: &[(pandion_types::FieldId, Option<pandion_manifest::StatValue>)],
-    ) -> Result<Self> {
-        Self::open(object, footer)
-    }
-
     /// The object that the file is read from.
     #[must_use]
     pub fn object(&self) -> &PinnedObject {
