@@ -4,6 +4,7 @@
 //! Nothing here writes to a source. All bytes pass `Arc<dyn ObjectStore>`.
 #![warn(missing_docs)]
 
+mod attributed;
 mod clock;
 pub mod columns;
 mod connector;
@@ -25,10 +26,12 @@ mod store_error;
 mod uri;
 mod whole;
 
+pub use attributed::AttributedStore;
 pub use clock::{Clock, SystemClock};
 pub use connector::{Connector, SourceFile, SourceState};
 pub use credentials::{
-    AwsCredentials, CredentialSource, RenewalLimits, RenewingCredentials, StaticCredentials,
+    AwsCredentials, CredentialFailure, CredentialSource, RenewalLimits, RenewingCredentials,
+    StaticCredentials,
 };
 pub use durable_local::DurableLocalStore;
 pub use http_client::{GuardedClient, read_bounded};
@@ -45,8 +48,8 @@ pub use read_only::ReadOnlyStore;
 pub use retry::source_retry;
 pub use scope::StoreScope;
 pub use spec::{
-    CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode, ExternalSpec,
-    SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
+    AssumedRole, CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode,
+    ExternalSpec, SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};

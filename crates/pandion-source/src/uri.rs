@@ -244,9 +244,10 @@ impl SourceUri {
     /// The endpoint, bucket and prefix that the source means under this specification.
     ///
     /// The host is the endpoint (`scheme://endpoint/bucket/key`) for `minio`, for hosts of known
-    /// clouds, and where no endpoint follows from `cloud_provider` and `region`; else it is the
-    /// bucket (`scheme://bucket/key`). The endpoint of Azure is that of the cloud; the account
-    /// stands before it, which the connector knows. TLS is as `extfs.use_ssl` says, else on, but off for the
+    /// clouds, for hosts with a port, and where no endpoint follows from `cloud_provider` and
+    /// `region`; else it is the bucket (`scheme://bucket/key`). The endpoint of Azure is that of the
+    /// cloud; the account stands before it, which the connector knows. TLS is as `extfs.use_ssl`
+    /// says, else on, but off for the
     /// scheme `minio`.
     ///
     /// # Errors
@@ -313,6 +314,8 @@ impl SourceUri {
         // provider by which they could be told apart.
         let is_no_container = self.scheme == Scheme::Azure && self.authority.contains(['.', ':']);
         self.scheme == Scheme::Minio
+            // No bucket has a port.
+            || self.authority.contains(':')
             || is_no_container
             || self.host_is_cloud_endpoint()
             || self.authority.eq_ignore_ascii_case(derived)

@@ -294,16 +294,12 @@ fn complete_specifications_pass() {
 
 #[test]
 fn what_is_valid_but_not_built_is_refused_by_name() {
-    let aws = r#""cloud_provider":"aws","region":"us-east-1""#;
-    for (source, extfs, name) in [
-        ("s3://b/k", format!(r#"{aws},"use_iam":"true""#), "use_iam=true"),
-        ("s3://b/k", format!(r#"{aws},"use_iam":"true","role_arn":"arn""#), "role_arn"),
-    ] {
-        let error = validate(source, &extfs).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.message().contains(name), "{error}");
-    }
-    for format in ["iceberg-table", "lance-table", "vortex", "milvus-table"] {
+    let broker = r#""cloud_provider":"azure","azure_client_id":"a","azure_tenant_id":"b",
+        "azure_credential_endpoint":"https://broker.example","access_key_id":"c","region":"d""#;
+    let error = validate("azure://container/k", &broker.replace('\n', "")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("Azure credential broker"), "{error}");
+    for format in ["lance-table", "vortex", "milvus-table"] {
         let spec = parse(&format!(r#"{{"format":"{format}"}}"#)).unwrap();
         let error = spec.validate_complete(&SourceUri::parse("file:///t").unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
