@@ -34,6 +34,17 @@ impl S3Access<'_> {
         })
     }
 
+    /// Whose keys these are, for errors.
+    pub(crate) fn who(&self) -> String {
+        let role = self.spec.extfs("role_arn");
+        match self.spec.credential_mode() {
+            Ok(CredentialMode::RoleArn) => format!("extfs.role_arn {role}"),
+            Ok(CredentialMode::AccessKey) => "extfs.access_key_id".to_owned(),
+            Ok(mode) => format!("extfs.{}", mode.name()),
+            Err(_) => "the keys that the catalog gave".to_owned(),
+        }
+    }
+
     /// The keys for requests to `host:port`.
     pub(crate) fn keys(&self, host: &str, port: u16) -> Result<Keys> {
         let Self { spec, secrets, policy, identity, .. } = self;

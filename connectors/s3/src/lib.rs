@@ -22,9 +22,9 @@ use object_store::aws::AmazonS3Builder;
 use object_store::client::HttpConnector;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use pandion_source::{
-    AwsCredentials, BucketAddress, CloudProvider, CredentialSource, EndpointPolicy, ExternalSpec,
-    GuardedConnector, ReadOnlyStore, SourceRoot, SourceSecrets, SourceUri, StaticCredentials,
-    is_cloud_endpoint_host,
+    AttributedStore, AwsCredentials, BucketAddress, CloudProvider, CredentialSource,
+    EndpointPolicy, ExternalSpec, GuardedConnector, ReadOnlyStore, SourceRoot, SourceSecrets,
+    SourceUri, StaticCredentials, is_cloud_endpoint_host,
 };
 use pandion_types::{Error, Result, Secret, Subject};
 
@@ -189,6 +189,7 @@ impl S3Access<'_> {
                 .about(Subject::Source)
                 .caused_by(error)
         })?;
+        let store = AttributedStore::new(Arc::new(store), self.who());
         Ok(Arc::new(ReadOnlyStore::new(Arc::new(store))))
     }
 }

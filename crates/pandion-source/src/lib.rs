@@ -4,6 +4,7 @@
 //! Nothing here writes to a source. All bytes pass `Arc<dyn ObjectStore>`.
 #![warn(missing_docs)]
 
+mod attributed;
 mod clock;
 pub mod columns;
 mod connector;
@@ -22,6 +23,7 @@ mod store_error;
 mod uri;
 mod whole;
 
+pub use attributed::AttributedStore;
 pub use clock::{Clock, SystemClock};
 pub use connector::{Connector, SourceFile, SourceState};
 pub use credentials::{

@@ -7,10 +7,12 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use object_store::Error as StoreError;
 use pandion_types::{Error, ErrorKind, Subject};
 
+use crate::attributed::AskedAs;
 use crate::credentials::CredentialFailure;
 use crate::http_connector::{BrokenListing, find_refusal};
 
@@ -45,20 +47,25 @@ pub(crate) enum Failure {
 pub(crate) struct StoreFailure {
     pub(crate) failure: Failure,
     detail: String,
+    /// On whose behalf the store was asked, if that is known.
+    who: Option<Arc<str>>,
     /// A text of ours that is complete by itself.
     message: Option<String>,
 }
 
 impl StoreFailure {
     pub(crate) fn of(error: &StoreError) -> Self {
+        let told = |failure, detail: &str, message: String| Self {
+            failure,
+            detail: detail.to_owned(),
+            who: None,
+            message: Some(message),
+        };
         if let Some(refusal) = find_refusal(error) {
-            let message = Some(refusal.to_string());
-            return Self { failure: Failure::Forbidden, detail: "endpoint policy".into(), message };
+            return told(Failure::Forbidden, "endpoint policy", refusal.to_string());
         }
-        if let Some(cause) = find_credential_failure(error) {
-            let message = Some(cause.to_string());
-            let failure = Failure::Unidentified(cause.kind());
-            return Self { failure, detail: "credentials".into(), message };
+        if let Some(cause) = find::<CredentialFailure>(error) {
+            return told(Failure::Unidentified(cause.kind()), "credentials", cause.to_string());
         }
         let text = error.to_string();
         let status = status_of(&text);
@@ -72,7 +79,8 @@ impl StoreFailure {
             (Some(status), None) => format!("HTTP {status}"),
             (None, _) => innermost_text(error),
         };
-        Self { failure, detail, message: None }
+        let who = find::<AskedAs>(error).map(|asked| Arc::clone(&asked.who));
+        Self { failure, detail, who, message: None }
     }
 
     /// The error to report about `target`, which is `file <uri>` or `bucket <uri>`.
@@ -85,8 +93,11 @@ impl StoreFailure {
             }
             Failure::Forbidden => (
                 ErrorKind::PermissionDenied,
-                self.message.clone().unwrap_or_else(|| {
-                    format!("access to {target} was denied by the store ({detail})")
+                self.message.clone().unwrap_or_else(|| match &self.who {
+                    Some(who) => {
+                        format!("access to {target} with {who} was denied by the store ({detail})")
+                    }
+                    None => format!("access to {target} was denied by the store ({detail})"),
                 }),
             ),
             Failure::Unidentified(kind) => {
@@ -214,11 +225,12 @@ fn advice(code: &str) -> Option<&'static str> {
     })
 }
 
-fn find_credential_failure(error: &StoreError) -> Option<&CredentialFailure> {
+/// The first cause of this type.
+fn find<E: StdError + 'static>(error: &StoreError) -> Option<&E> {
     let mut current: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = current {
-        if let Some(failure) = error.downcast_ref::<CredentialFailure>() {
-            return Some(failure);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         current = error.source();
     }
@@ -259,6 +271,7 @@ fn innermost_text(error: &StoreError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attributed::attribute;
 
     fn generic(text: &str) -> StoreError {
         StoreError::Generic { store: "S3", source: text.to_owned().into() }
@@ -317,6 +330,17 @@ mod tests {
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.message().contains(part) && error.message().contains(code), "{error}");
         }
+    }
+
+    #[test]
+    fn a_denial_says_who_was_denied() {
+        let text = status("403 Forbidden", "<Code>AccessDenied</Code>");
+        let denied = StoreError::PermissionDenied { path: "p".into(), source: text.into() };
+        let error = StoreFailure::of(&attribute(&"extfs.role_arn r".into(), denied));
+        let error = error.into_error("file f");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        let expected = "access to file f with extfs.role_arn r was denied by the store (HTTP 403";
+        assert!(error.message().starts_with(expected), "{error}");
     }
 
     #[test]

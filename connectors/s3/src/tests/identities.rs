@@ -176,6 +176,18 @@ async fn a_role_reads_with_the_least_rights_and_asks_for_no_others() {
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.message().contains("AccessDenied"), "{error}");
     assert!(error.message().contains("s3:ListBucket"), "{error}");
+    assert!(error.message().contains("extfs.use_iam=true"), "{error}");
+
+    // Nor may the role read what its policy does not name.
+    let mut role = identities().roles.remove(0);
+    role.policy = allow("s3:ListBucket");
+    server.set_role(&role).unwrap();
+    server.expire_sessions();
+    let error = read(&files[..1]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    for part in ["AccessDenied", "s3:GetObject", ROLE, &server.host_port()] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
 }
 
 #[tokio::test]
