@@ -81,7 +81,7 @@ impl ParquetFile {
     pub fn open_of_table(
         object: PinnedObject,
         footer: &Bytes,
-        columns: &Arc<[TableColumn]>,
+        columns: &[TableColumn],
         constants: &[(FieldId, Option<StatValue>)],
     ) -> Result<Self> {
         Self::open(object, footer)?.of_table(columns, constants)
@@ -100,26 +100,13 @@ impl ParquetFile {
     /// mapping.
     pub fn of_table(
         &self,
-        columns: &Arc<[TableColumn]>,
+        columns: &[TableColumn],
         constants: &[(FieldId, Option<StatValue>)],
     ) -> Result<Self> {
         let (found, metadata) = (&self.inner.columns, self.metadata());
         let mapping = Mapping::of_table(columns, constants, found, metadata);
         let mapping = Arc::new(mapping.context(|| self.uri())?);
         Ok(Self { inner: Arc::clone(&self.inner), mapping })
-    }
-
-    /// TEMP
-    ///
-    /// # Errors
-    /// TEMP
-    pub fn open_of_table(
-        object: PinnedObject,
-        footer: &Bytes,
-        _columns: &[pandion_manifest::TableColumn],
-        _constants: &[(pandion_types::FieldId, Option<pandion_manifest::StatValue>)],
-    ) -> Result<Self> {
-        Self::open(object, footer)
     }
 
     /// The object that the file is read from.
