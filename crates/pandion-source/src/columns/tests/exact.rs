@@ -1,10 +1,8 @@
-//! Types that are taken exactly: decimals, dates and times.
-
 use arrow::array::{
     Date32Array, Date64Array, Decimal32Array, Decimal128Array, Decimal256Array,
     Time32MillisecondArray, Time32SecondArray, Time64MicrosecondArray, Time64NanosecondArray,
 };
-use arrow::datatypes::{Float64Type, Int64Type, i256};
+use arrow::datatypes::{Float64Type, Int64Type, TimeUnit, i256};
 
 use super::*;
 
@@ -104,7 +102,9 @@ fn times_and_timestamps_become_microseconds() {
     }
     let message = error_of(&field(DataType::Int64), TimestampSecondArray::from(vec![i64::MAX]));
     assert!(message.contains("at row 0 is a timestamp outside the range"), "{message}");
-    assert!(check(&field(DataType::Timestamptz), &ArrowType::Time64(TimeUnit::Microsecond)).is_err());
+    assert!(
+        check(&field(DataType::Timestamptz), &ArrowType::Time64(TimeUnit::Microsecond)).is_err()
+    );
     assert!(check(&field(DataType::Int32), &ArrowType::Time32(TimeUnit::Second)).is_err());
 }
 
