@@ -22,5 +22,8 @@ mod place;
 mod statistics;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 pub use connector::IcebergConnector;
 pub use place::{LoadedMetadata, TableLoader, TablePlace};

@@ -262,6 +262,3 @@ fn key(delete: &DeleteFile) -> (&str, u64) {
     };
     (&delete.uri, offset)
 }
-
-#[cfg(test)]
-mod tests;
