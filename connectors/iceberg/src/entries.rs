@@ -60,7 +60,7 @@ impl FileMaker {
     /// # Errors
     /// `Unsupported`, naming the file, for other formats than Parquet, for encrypted files, and for
     /// what lies outside the store; `Corrupt` for entries that make no sense.
-    pub(crate) fn files(&self, read: ReadManifest, manifest: u32) -> Result<Files> {
+    pub(crate) fn files(&self, read: &ReadManifest, manifest: u32) -> Result<Files> {
         let metadata = &read.metadata;
         let partition =
             MappedPartition::new(&metadata.partition_spec, &metadata.schema, &self.columns);

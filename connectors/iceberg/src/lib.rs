@@ -19,6 +19,7 @@ mod metadata;
 mod partition;
 mod paths;
 mod place;
+mod repair;
 mod statistics;
 mod values;
 

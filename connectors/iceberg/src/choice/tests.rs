@@ -42,43 +42,43 @@ fn table() -> TableMetadata {
     serde_json::from_str(&text).unwrap()
 }
 
-fn chosen(choice: SnapshotChoice) -> (Option<i64>, i32) {
-    let chosen = resolve(&choice, &table()).unwrap();
+fn chosen(choice: &SnapshotChoice) -> (Option<i64>, i32) {
+    let chosen = resolve(choice, &table()).unwrap();
     (chosen.snapshot.map(|snapshot| snapshot.snapshot_id()), chosen.schema.schema_id())
 }
 
-fn refused(choice: SnapshotChoice) -> Error {
-    resolve(&choice, &table()).unwrap_err()
+fn refused(choice: &SnapshotChoice) -> Error {
+    resolve(choice, &table()).unwrap_err()
 }
 
 #[test]
 fn the_newest_of_a_branch_is_read_in_the_current_schema() {
-    assert_eq!(chosen(SnapshotChoice::Latest), (Some(3), 1));
-    assert_eq!(chosen(SnapshotChoice::Branch("main".to_owned())), (Some(3), 1));
-    assert_eq!(chosen(SnapshotChoice::Branch("dev".to_owned())), (Some(2), 1));
+    assert_eq!(chosen(&SnapshotChoice::Latest), (Some(3), 1));
+    assert_eq!(chosen(&SnapshotChoice::Branch("main".to_owned())), (Some(3), 1));
+    assert_eq!(chosen(&SnapshotChoice::Branch("dev".to_owned())), (Some(2), 1));
 }
 
 #[test]
 fn a_fixed_snapshot_is_read_in_its_own_schema() {
-    assert_eq!(chosen(SnapshotChoice::Id(1)), (Some(1), 0));
-    assert_eq!(chosen(SnapshotChoice::Tag("v1".to_owned())), (Some(1), 0));
-    assert_eq!(chosen(SnapshotChoice::Timestamp(299)), (Some(2), 0));
-    assert_eq!(chosen(SnapshotChoice::Timestamp(300)), (Some(3), 1));
+    assert_eq!(chosen(&SnapshotChoice::Id(1)), (Some(1), 0));
+    assert_eq!(chosen(&SnapshotChoice::Tag("v1".to_owned())), (Some(1), 0));
+    assert_eq!(chosen(&SnapshotChoice::Timestamp(299)), (Some(2), 0));
+    assert_eq!(chosen(&SnapshotChoice::Timestamp(300)), (Some(3), 1));
 }
 
 #[test]
 fn what_is_not_there_is_said_with_what_is() {
-    let id = refused(SnapshotChoice::Id(9));
+    let id = refused(&SnapshotChoice::Id(9));
     assert_eq!(id.kind(), ErrorKind::NotFound);
     assert_eq!(id.message(), "the table has no snapshot 9; its snapshots: 3, 2, 1");
-    let tag = refused(SnapshotChoice::Tag("v2".to_owned()));
+    let tag = refused(&SnapshotChoice::Tag("v2".to_owned()));
     assert_eq!(tag.message(), "the table has no tag \"v2\"; its tags: v1");
-    let branch = refused(SnapshotChoice::Branch("x".to_owned()));
+    let branch = refused(&SnapshotChoice::Branch("x".to_owned()));
     assert_eq!(branch.message(), "the table has no branch \"x\"; its branches: dev, main");
-    let kind = refused(SnapshotChoice::Branch("v1".to_owned()));
+    let kind = refused(&SnapshotChoice::Branch("v1".to_owned()));
     assert!(kind.message().contains("is a tag of the table"), "{kind}");
     // The log does not tell what was current before its first entry.
-    let early = refused(SnapshotChoice::Timestamp(150));
+    let early = refused(&SnapshotChoice::Timestamp(150));
     assert_eq!(early.kind(), ErrorKind::NotFound);
     assert!(early.message().contains("of 100 ms"), "{early}");
 }

@@ -81,7 +81,7 @@ fn ranges_of_time_hold_what_the_transforms_give() {
 
 /// Statistics of a file of 10 rows in one partition of a field that is mapped to column 1.
 fn applied(
-    kind: PrimitiveType,
+    kind: &PrimitiveType,
     data_type: DataType,
     transform: Transform,
     value: Option<PrimitiveLiteral>,
@@ -124,31 +124,31 @@ fn partitions_bound_columns() {
     let text = |value: &str| Some(StatValue::String(value.to_owned()));
     let string = |value: &str| Some(PrimitiveLiteral::String(value.to_owned()));
     let (same, file) = applied(
-        PrimitiveType::Long,
+        &PrimitiveType::Long,
         DataType::Int64,
         Transform::Identity,
         Some(PrimitiveLiteral::Long(7)),
     );
     assert_eq!((same.min, same.max, same.null_count), (int(7), int(7), Some(0)));
     assert_eq!(file.constants, [(FieldId(100), int(7))]);
-    let (null, file) = applied(PrimitiveType::Long, DataType::Int64, Transform::Identity, None);
+    let (null, file) = applied(&PrimitiveType::Long, DataType::Int64, Transform::Identity, None);
     assert_eq!((null.min, null.max, null.null_count), (None, None, Some(10)));
     assert_eq!(file.constants, [(FieldId(100), None)]);
     let (cut, _) = applied(
-        PrimitiveType::Int,
+        &PrimitiveType::Int,
         DataType::Int32,
         Transform::Truncate(10),
         Some(PrimitiveLiteral::Int(-10)),
     );
     assert_eq!((cut.min, cut.max), (int(-10), int(-1)));
     let (cut, _) =
-        applied(PrimitiveType::String, DataType::VarChar, Transform::Truncate(3), string("abc"));
+        applied(&PrimitiveType::String, DataType::VarChar, Transform::Truncate(3), string("abc"));
     assert_eq!((cut.min, cut.max), (text("abc"), None));
     let (whole, _) =
-        applied(PrimitiveType::String, DataType::VarChar, Transform::Truncate(3), string("ab"));
+        applied(&PrimitiveType::String, DataType::VarChar, Transform::Truncate(3), string("ab"));
     assert_eq!((whole.min, whole.max), (text("ab"), text("ab")));
     let (bucket, file) = applied(
-        PrimitiveType::Long,
+        &PrimitiveType::Long,
         DataType::Int64,
         Transform::Bucket(4),
         Some(PrimitiveLiteral::Int(3)),
@@ -156,6 +156,6 @@ fn partitions_bound_columns() {
     assert_eq!((bucket.min, bucket.max, bucket.null_count), (None, None, Some(0)));
     let expected = Bucket { field: FieldId(100), buckets: 4, bucket: Some(3) };
     assert_eq!(file.buckets, [expected]);
-    let (void, file) = applied(PrimitiveType::Long, DataType::Int64, Transform::Void, None);
+    let (void, file) = applied(&PrimitiveType::Long, DataType::Int64, Transform::Void, None);
     assert_eq!((void.null_count, file.constants.len()), (None, 0));
 }

@@ -142,3 +142,44 @@ async fn files_in_another_bucket_are_refused_by_name() {
         assert!(refused.message().contains(text), "{refused}");
     }
 }
+
+/// Hands over the metadata that a table has now.
+#[derive(Debug)]
+struct Loader {
+    place: Place,
+    location: String,
+}
+
+#[async_trait::async_trait]
+impl crate::TableLoader for Loader {
+    async fn load(&self, stats: &IoStats) -> Result<crate::LoadedMetadata> {
+        let bytes = self.place.get(&self.location).await.unwrap();
+        stats.count_read(bytes.len() as u64);
+        let metadata = serde_json::from_slice(&bytes).unwrap();
+        Ok(crate::LoadedMetadata { metadata: Arc::new(metadata), location: String::new() })
+    }
+}
+
+#[tokio::test]
+async fn a_loader_hands_over_metadata_and_dead_rows_need_no_resolve_before() {
+    let options = SampleOptions::default();
+    let place = Place::in_memory().unwrap();
+    let table = Sample::EqualityDeletes.write(place, &options).await.unwrap();
+    let connect = || {
+        let location = table.metadata_location().to_owned();
+        let loader = Arc::new(Loader { place: table.place().clone(), location });
+        IcebergConnector::new(
+            root(table.place().store(), "elsewhere"),
+            TablePlace::Catalog(loader),
+            SnapshotChoice::Latest,
+            sample_schema(),
+        )
+    };
+    let (manifest, _) = refresh(&connect(), None).await.unwrap();
+    assert_eq!(live_rows(&manifest), expected_rows(&table.rows().unwrap()));
+    assert_eq!(manifest.table.as_ref().unwrap().metadata_location, "");
+    let stats = IoStats::default();
+    let vectors = connect().delete_vectors(None, &manifest, &stats).await.unwrap();
+    let held: Vec<_> = manifest.files.iter().map(|file| file.deletes.clone()).collect();
+    assert_eq!(vectors, held);
+}

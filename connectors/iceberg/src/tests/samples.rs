@@ -231,3 +231,28 @@ async fn every_version_and_every_way_to_name_metadata_is_read() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_table_that_is_raised_to_version_3_gets_row_ids() {
+    let mut options = SampleOptions { files: 2, ..SampleOptions::default() };
+    options.deletes = pandion_testkit::iceberg::DeleteKind::None;
+    let place = Place::in_memory().unwrap();
+    let mut table = Sample::ManyFiles.write(place, &options).await.unwrap();
+    let connector = connector_to(&table, SnapshotChoice::Latest, &sample_schema());
+    let (before, _) = refresh(&connector, None).await.unwrap();
+    let is_numbered = |manifest: &Manifest| {
+        let parts = manifest.files.iter().map(|file| file.table.as_ref().unwrap());
+        parts.filter(|part| part.first_row_id.is_some()).count()
+    };
+    assert_eq!(is_numbered(&before), 0);
+    table.upgrade(iceberg::spec::FormatVersion::V3).await.unwrap();
+    let more = pandion_testkit::iceberg::sample_batch(200, 10, &options).unwrap();
+    table.append(&[more]).await.unwrap();
+    let (after, _) = refresh(&connector, Some(&before)).await.unwrap();
+    assert_eq!(is_numbered(&after), 3);
+    for row in table.rows().unwrap() {
+        let file = after.files.iter().find(|file| file.identity.uri == row.file).unwrap();
+        let first = file.table.as_ref().unwrap().first_row_id.unwrap();
+        assert_eq!(row.row_id, Some(first + i64::try_from(row.position).unwrap()));
+    }
+}
