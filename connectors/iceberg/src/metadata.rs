@@ -124,8 +124,11 @@ async fn newest(root: &SourceRoot, folder: &Path, stats: &IoStats) -> Result<Loa
     let Some((version, candidates)) = by_version.pop_last() else {
         return Err(Error::not_found(
             Subject::Source,
-            format!("no Iceberg table at {}: its folder {METADATA_FOLDER} holds no metadata file \
-                     (*.metadata.json)", root.uri_of(&table_folder(folder))),
+            format!(
+                "no Iceberg table at {}: its folder {METADATA_FOLDER} holds no metadata file \
+                     (*.metadata.json)",
+                root.uri_of(&table_folder(folder))
+            ),
         ));
     };
     if candidates.len() > CANDIDATES_MAX {
@@ -164,8 +167,11 @@ fn version_of(name: &str) -> Option<u64> {
     }
 }
 
-/// Decodes a metadata file, which may be compressed.
-fn parse(bytes: &Bytes, place: &str) -> Result<TableMetadata> {
+/// Decodes table metadata, which may be compressed; `place` names them in errors.
+///
+/// # Errors
+/// `Corrupt` and `Unsupported` about the source.
+pub(crate) fn parse(bytes: &Bytes, place: &str) -> Result<TableMetadata> {
     let mut unpacked = Vec::new();
     let json: &[u8] = if bytes.starts_with(&GZIP_MAGIC) {
         flate2::read::MultiGzDecoder::new(bytes.as_ref())

@@ -19,6 +19,7 @@ mod guard;
 mod mapping;
 mod page_index;
 mod pages;
+mod raw;
 mod read;
 mod statistics;
 mod thrift;
