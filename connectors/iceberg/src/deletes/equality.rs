@@ -59,7 +59,7 @@ pub(crate) async fn read(
     let reads = group.deletes.into_iter();
     let reads: Vec<_> =
         reads.map(|delete| read_keys(root, Arc::clone(&columns), delete, stats)).collect();
-    let mut read = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
+    let mut read = stream::iter(reads).buffered(READS_IN_FLIGHT);
     while let Some((scope, sequence_number, keys)) = read.try_next().await? {
         let known = scopes.entry(scope).or_default();
         for key in keys {
@@ -70,7 +70,7 @@ pub(crate) async fn read(
     let search = Search { root, table, columns, scopes: Arc::new(scopes), stats };
     let searches: Vec<_> =
         group.files.into_iter().map(|(work, file)| search.dead_rows(work, file)).collect();
-    stream::iter(searches).buffer_unordered(READS_IN_FLIGHT).try_collect().await
+    stream::iter(searches).buffered(READS_IN_FLIGHT).try_collect().await
 }
 
 async fn read_keys(

@@ -13,8 +13,8 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type, TimeUnit};
 use arrow::row::{RowConverter, Rows, SortField};
 use iceberg::spec::{
-    NestedFieldRef, PartitionSpec, PrimitiveLiteral, PrimitiveType, SchemaRef, TableMetadata,
-    Transform,
+    Literal, NestedFieldRef, PartitionSpec, PrimitiveLiteral, PrimitiveType, SchemaRef,
+    TableMetadata, Transform,
 };
 use pandion_manifest::TableFile;
 use pandion_types::{Error, Result};
@@ -68,7 +68,7 @@ impl KeyColumns {
                     name: field.name.clone(),
                     names: names.get(id).cloned().unwrap_or_default(),
                     kind: kind.clone(),
-                    default: default.and_then(|default| default.as_primitive_literal()),
+                    default: default.and_then(Literal::as_primitive_literal),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
