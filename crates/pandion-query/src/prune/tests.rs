@@ -73,7 +73,7 @@ async fn file() -> ParquetFile {
     let columns: Vec<(&str, i32, ArrayRef)> = vec![
         ("added", 9, Arc::new(Int64Array::from_iter_values(rows()))),
         ("down", 1, Arc::new(Int64Array::from_iter_values(rows()))),
-        ("up", 2, Arc::new(Int32Array::from_iter_values(rows().map(|row| 1000 - row as i32)))),
+        ("up", 2, Arc::new(Int32Array::from_iter_values((0..300).map(|row| 1000 - row)))),
         ("was", 3, Arc::new(StringArray::from_iter_values(rows().map(|row| format!("{row:04}"))))),
         ("real", 4, Arc::new(Float32Array::from_iter_values(real))),
     ];
