@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use iceberg::spec::TableMetadata;
 use pandion_source::{
-    AwsCredentials, CatalogSettings, Clock, CredentialSource, EndpointPolicy, IoStats,
+    AwsCredentials, RestCatalogSettings, Clock, CredentialSource, EndpointPolicy, IoStats,
     RenewalLimits, RenewingCredentials, SourceSecrets, SystemClock, TableName,
 };
 use pandion_types::{Error, ErrorKind, Result, Subject};
@@ -86,7 +86,7 @@ pub struct LoadedTable {
 /// A client for one table of one catalog. It keeps its token and the catalog's configuration, so
 /// that it is worth keeping.
 pub struct RestCatalog {
-    settings: CatalogSettings,
+    settings: RestCatalogSettings,
     clock: Arc<dyn Clock>,
     client: CatalogClient,
     /// What the catalog's configuration says; asked for once.
@@ -117,7 +117,7 @@ impl RestCatalog {
     /// cannot stand in a request and where neither keys nor a region for signatures are known;
     /// `Corrupt` when a secret is missing that the settings have.
     pub fn new(
-        settings: &CatalogSettings,
+        settings: &RestCatalogSettings,
         secrets: &SourceSecrets,
         policy: &Arc<EndpointPolicy>,
         options: CatalogOptions,
@@ -263,20 +263,20 @@ impl RestCatalog {
 
     /// Reads metadata in the way in which those in files are read.
     async fn read_metadata(&self, metadata: &Value) -> Result<TableMetadata> {
-        let CatalogSettings { uri, table, .. } = &self.settings;
+        let RestCatalogSettings { uri, table, .. } = &self.settings;
         let json = Bytes::from(metadata.to_string());
         let place = format!("table {table} of the catalog {uri}");
         decode(place, move |place| parse(&json, place)).await
     }
 
     fn senseless(&self, what: &str) -> Error {
-        let CatalogSettings { uri, table, .. } = &self.settings;
+        let RestCatalogSettings { uri, table, .. } = &self.settings;
         Error::corrupt(format!("the answer of the catalog {uri} about table {table}: {what}"))
             .about(Subject::Source)
     }
 
     fn refused(&self, answer: &Answer) -> Error {
-        let CatalogSettings { uri, table, .. } = &self.settings;
+        let RestCatalogSettings { uri, table, .. } = &self.settings;
         match answer.status {
             404 if answer.error_type().is_some_and(|name| name.contains("Namespace")) => {
                 let namespace = table.namespace.join(".");
@@ -295,7 +295,7 @@ impl RestCatalog {
     }
 
     fn config_refused(&self, answer: &Answer) -> Error {
-        let CatalogSettings { uri, warehouse, .. } = &self.settings;
+        let RestCatalogSettings { uri, warehouse, .. } = &self.settings;
         if answer.status == 404 {
             let named = match warehouse {
                 Some(warehouse) => format!(" for warehouse {warehouse:?}"),

@@ -49,7 +49,8 @@ pub use retry::source_retry;
 pub use scope::StoreScope;
 pub use spec::{
     AssumedRole, CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode,
-    ExternalSpec, SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
+    ExternalSpec, RestCatalogSettings, SnapshotChoice, SourceFormat, SourceSecrets,
+    SqlCatalogSettings, SqlDatabase, TableName, redact_spec,
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};

@@ -113,11 +113,18 @@ impl EndpointPolicy {
         address: IpAddr,
     ) -> Result<(), EndpointDenied> {
         let Some(class) = not_public(address) else { return Ok(()) };
-        let by_name = canonical_host(host).is_ok_and(|host| self.allowed.contains(&(host, port)));
-        if by_name || self.allowed.contains(&(canonical_address(address), port)) {
+        if self.names(host, port, address) {
             return Ok(());
         }
         Err(EndpointDenied { host: host.to_owned(), port, address, class })
+    }
+
+    /// Whether the operator allowed this endpoint by name, be it public or not: by its host or by
+    /// the address that it was found to have.
+    #[must_use]
+    pub fn names(&self, host: &str, port: u16, address: IpAddr) -> bool {
+        let by_host = canonical_host(host).is_ok_and(|host| self.allowed.contains(&(host, port)));
+        by_host || self.allowed.contains(&(canonical_address(address), port))
     }
 }
 
@@ -325,6 +332,16 @@ mod tests {
         // An address that is allowed is allowed under every name that resolves to it.
         let policy = EndpointPolicy::new(["127.0.0.1:1", "[::1]:1"]).unwrap();
         check(&policy, "localhost", 1).await.unwrap();
+    }
+
+    #[test]
+    fn what_the_operator_names_is_named_also_where_it_is_public() {
+        let policy = EndpointPolicy::new(["db.example:5432", "8.8.8.8:1"]).unwrap();
+        let public: IpAddr = Ipv4Addr::new(8, 8, 8, 8).into();
+        assert!(policy.names("DB.example", 5432, public));
+        assert!(policy.names("other.example", 1, public));
+        assert!(!policy.names("db.example", 5433, public));
+        assert!(!policy.names("other.example", 5432, public));
     }
 
     #[test]

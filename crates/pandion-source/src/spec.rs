@@ -19,7 +19,10 @@ use std::fmt;
 use pandion_types::{Error, Result, Secret, Subject};
 use serde_json::Value;
 
-pub use catalog::{CatalogAuthentication, CatalogSettings, TableName};
+pub use catalog::{
+    CatalogAuthentication, CatalogSettings, RestCatalogSettings, SqlCatalogSettings, SqlDatabase,
+    TableName,
+};
 pub use complete::CredentialMode;
 pub use identity::AssumedRole;
 pub use provider::CloudProvider;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use pandion_source::{CatalogSettings, TableName};
+use pandion_source::{RestCatalogSettings, TableName};
 use pandion_types::{Error, Result, Subject};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub(super) struct Addresses {
 
 impl Addresses {
     /// Where the catalog's configuration is.
-    pub(super) fn config(settings: &CatalogSettings) -> Result<Url> {
+    pub(super) fn config(settings: &RestCatalogSettings) -> Result<Url> {
         let mut url = checked(&format!("{}/config", version_root(&settings.uri)))?;
         if let Some(warehouse) = &settings.warehouse {
             // Not as a form does it: a space written as a plus sign would be signed as one.
@@ -43,7 +43,7 @@ impl Addresses {
     /// # Errors
     /// `InvalidArgument` when the catalog says that it is at another host; `Corrupt` for a prefix
     /// or separator that cannot stand in an address.
-    pub(super) fn new(settings: &CatalogSettings, config: &Value) -> Result<Self> {
+    pub(super) fn new(settings: &RestCatalogSettings, config: &Value) -> Result<Self> {
         let said = |key: &str| {
             ["overrides", "defaults"]
                 .into_iter()

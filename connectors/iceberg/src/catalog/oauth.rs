@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use pandion_source::{
-    CatalogAuthentication, CatalogSettings, Clock, EndpointPolicy, IoStats, SourceSecrets,
+    CatalogAuthentication, RestCatalogSettings, Clock, EndpointPolicy, IoStats, SourceSecrets,
 };
 use pandion_types::{Error, ErrorKind, Result, Secret, Subject};
 use serde_json::Value;
@@ -53,7 +53,7 @@ impl fmt::Debug for TokenServer {
 
 impl TokenServer {
     pub(super) fn new(
-        settings: &CatalogSettings,
+        settings: &RestCatalogSettings,
         secrets: &SourceSecrets,
         policy: &Arc<EndpointPolicy>,
         options: &CatalogOptions,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use pandion_source::{
-    AwsCredentials, CatalogAuthentication, CatalogSettings, EndpointPolicy, GuardedClient,
+    AwsCredentials, CatalogAuthentication, RestCatalogSettings, EndpointPolicy, GuardedClient,
     GuardedConnector, IoStats, SourceSecrets, read_bounded,
 };
 use pandion_types::{Error, ErrorKind, Result, Secret, Subject};
@@ -187,7 +187,7 @@ pub(super) struct CatalogClient {
 
 impl CatalogClient {
     pub(super) fn new(
-        settings: &CatalogSettings,
+        settings: &RestCatalogSettings,
         secrets: &SourceSecrets,
         policy: &Arc<EndpointPolicy>,
         options: CatalogOptions,

@@ -97,7 +97,7 @@ impl Fixture {
         );
         let (spec, secrets) = ExternalSpec::parse(&text)?;
         let policy = Arc::new(EndpointPolicy::new(allowed)?);
-        let settings = spec.catalog().unwrap();
+        let settings = spec.catalog().unwrap().rest().unwrap();
         RestCatalog::new(settings, &secrets, &policy, options).map(Arc::new)
     }
 

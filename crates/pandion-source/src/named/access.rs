@@ -5,7 +5,7 @@ use pandion_types::{Error, ErrorKind, Result};
 use super::ResolvedSource;
 use super::definition::{ExtfsDefinition, parse_extfs};
 use crate::scope::StoreScope;
-use crate::spec::{CatalogAuthentication, ExternalSpec, SourceSecrets};
+use crate::spec::{CatalogAuthentication, CatalogSettings, ExternalSpec, SourceSecrets};
 use crate::uri::{BucketAddress, Scheme, SourceUri};
 
 /// The keys of `extfs` that say where a store is and how it is spoken to. A user may give them
@@ -114,7 +114,8 @@ pub(super) fn refuse_to_sign_for_catalogs(
     spec: &ExternalSpec,
     secrets: &SourceSecrets,
 ) -> Result<()> {
-    let authentication = spec.catalog().map(|catalog| &catalog.authentication);
+    let rest = spec.catalog().and_then(CatalogSettings::rest);
+    let authentication = rest.map(|catalog| &catalog.authentication);
     if matches!(authentication, Some(CatalogAuthentication::SigV4 { .. }))
         && secrets.catalog_keys().is_none()
     {

@@ -4,6 +4,8 @@
 //! Text work alone; nothing here speaks to a catalog. The secrets are taken out as those of
 //! `extfs` are, and live in `SourceSecrets` under names that begin with `catalog.`.
 
+mod sql;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,19 +13,23 @@ use pandion_types::{Error, Result, Secret};
 use serde_json::{Map, Value};
 use url::Url;
 
+pub use sql::{SqlCatalogSettings, SqlDatabase};
+
 use super::{STARS, SourceFormat, SourceSecrets, bad_json};
 
 /// Where the object stands in the specification.
 const KEY: &str = "catalog";
 /// The keys that anyone may see, sorted.
-const PUBLIC_KEYS: [&str; 12] = [
+const PUBLIC_KEYS: [&str; 14] = [
     "audience",
+    "catalog_name",
     "oauth2_server_uri",
     "resource",
     "scope",
     "signing_name",
     "signing_region",
     "sigv4",
+    "sslmode",
     "table",
     "type",
     "uri",
@@ -31,10 +37,11 @@ const PUBLIC_KEYS: [&str; 12] = [
     "warehouse",
 ];
 /// The secret keys, and the names under which their values are kept.
-const SECRETS: [(&str, &str); 5] = [
+const SECRETS: [(&str, &str); 6] = [
     ("access_key_id", "catalog.access_key_id"),
     ("access_key_value", "catalog.access_key_value"),
     ("credential", "catalog.credential"),
+    ("password", "catalog.password"),
     ("ssl_ca_cert", "catalog.ssl_ca_cert"),
     ("token", "catalog.token"),
 ];
@@ -44,9 +51,38 @@ const OAUTH_KEYS: [&str; 4] = ["audience", "oauth2_server_uri", "resource", "sco
 const SIGNING_KEYS: [&str; 4] =
     ["access_key_id", "access_key_value", "signing_name", "signing_region"];
 
+/// A table in a catalog, and how to ask for it. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatalogSettings {
+    /// The catalog speaks the REST protocol.
+    Rest(RestCatalogSettings),
+    /// The catalog is a table in a database.
+    Sql(SqlCatalogSettings),
+}
+
+impl CatalogSettings {
+    /// The settings of a catalog that speaks the REST protocol, if it is one.
+    #[must_use]
+    pub fn rest(&self) -> Option<&RestCatalogSettings> {
+        match self {
+            Self::Rest(settings) => Some(settings),
+            Self::Sql(_) => None,
+        }
+    }
+
+    /// The settings of a catalog in a database, if it is one.
+    #[must_use]
+    pub fn sql(&self) -> Option<&SqlCatalogSettings> {
+        match self {
+            Self::Rest(_) => None,
+            Self::Sql(settings) => Some(settings),
+        }
+    }
+}
+
 /// A table in a REST catalog, and how to ask for it. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CatalogSettings {
+pub struct RestCatalogSettings {
     /// The root of the protocol: what stands before `/v1`. Plain `http` or `https`, without user,
     /// query and fragment.
     pub uri: Url,
@@ -125,8 +161,9 @@ fn read_object(
     object: &mut Map<String, Value>,
     take_secret: &mut dyn FnMut(&'static str, &str) -> Result<()>,
 ) -> Result<CatalogSettings> {
+    let kind = Kind::read(object.get("type"))?;
     for (key, value) in object.iter_mut() {
-        check_key(key)?;
+        kind.check_key(key)?;
         let Some((_, stored)) = SECRETS.into_iter().find(|(secret, _)| secret == key) else {
             continue;
         };
@@ -134,7 +171,7 @@ fn read_object(
             Value::Null => {}
             Value::String(text) if text.is_empty() => {}
             Value::String(text) => {
-                if key != "ssl_ca_cert" && !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                if !is_secret_text(key, text) {
                     return invalid(format!(
                         "catalog.{key} has a character that none has, such as a space or line end"
                     ));
@@ -145,19 +182,33 @@ fn read_object(
             _ => return Err(bad_json(&format!("catalog.{key} must be a string"))),
         }
     }
+    match kind {
+        Kind::Rest => read_rest(object).map(CatalogSettings::Rest),
+        Kind::Sql => sql::read_settings(object).map(CatalogSettings::Sql),
+    }
+}
+
+/// Whether a secret has only characters that values of its key can have.
+fn is_secret_text(key: &str, text: &str) -> bool {
+    match key {
+        "ssl_ca_cert" => true,
+        "password" => !text.chars().any(char::is_control),
+        _ => text.bytes().all(|byte| byte.is_ascii_graphic()),
+    }
+}
+
+fn read_rest(object: &Map<String, Value>) -> Result<RestCatalogSettings> {
     let fields = Fields(object);
-    check_type(fields.text("type")?)?;
     let Some(uri) = fields.url("uri")? else {
         return invalid("catalog.uri is required: the address that stands before /v1".to_owned());
     };
-    let settings = CatalogSettings {
+    Ok(RestCatalogSettings {
         warehouse: fields.text("warehouse")?.map(str::to_owned),
         table: read_table(object.get("table"))?,
         authentication: read_authentication(&fields, &uri)?,
         vended_credentials: fields.boolean("vended_credentials")?,
         uri,
-    };
-    Ok(settings)
+    })
 }
 
 /// Puts the secrets back in place of their stars.
@@ -192,7 +243,9 @@ pub(super) fn redact_catalog(document: &mut BTreeMap<String, Value>) -> Option<(
             Value::Null => true,
             Value::String(text) if text.is_empty() => true,
             _ if !PUBLIC_KEYS.contains(&key.as_str()) => false,
-            Value::String(text) if key.ends_with("uri") => parse_url(text).is_some(),
+            Value::String(text) if key.ends_with("uri") => {
+                parse_url(text).is_some() || sql::is_shown(text)
+            }
             Value::String(_) => true,
             Value::Array(items) => items.iter().all(Value::is_string),
             _ => false,
@@ -226,6 +279,12 @@ impl SourceSecrets {
     #[must_use]
     pub fn catalog_keys(&self) -> Option<(&Secret, &Secret)> {
         self.get("catalog.access_key_id").zip(self.get("catalog.access_key_value"))
+    }
+
+    /// The password with which a catalog's database is asked.
+    #[must_use]
+    pub fn catalog_password(&self) -> Option<&Secret> {
+        self.get("catalog.password")
     }
 
     /// Certificates (PEM) to trust beside those of the system when a catalog is asked.
@@ -286,31 +345,59 @@ fn parse_url(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain).then_some(url)
 }
 
-fn check_key(key: &str) -> Result<()> {
-    if PUBLIC_KEYS.contains(&key) || SECRETS.iter().any(|(secret, _)| *secret == key) {
-        return Ok(());
-    }
-    let mut known: Vec<_> =
-        PUBLIC_KEYS.into_iter().chain(SECRETS.into_iter().map(|(key, _)| key)).collect();
-    known.sort_unstable();
-    invalid(format!("catalog key {key:?} is not allowed; allowed keys: {}", known.join(", ")))
+/// What a catalog is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Rest,
+    Sql,
 }
 
-fn check_type(found: Option<&str>) -> Result<()> {
-    match found {
-        Some("rest") => Ok(()),
-        None => invalid("catalog.type is required: one of [rest]".to_owned()),
-        Some("glue") => invalid(
-            "catalog.type \"glue\" is not supported: must be one of [rest]; AWS Glue is reached \
-             by its REST endpoint: type \"rest\", uri \
-             \"https://glue.<region>.amazonaws.com/iceberg\", warehouse \"<account id>\", sigv4 \
-             \"true\""
-                .to_owned(),
-        ),
-        Some(other) => invalid(format!(
-            "catalog.type {other:?} is not supported: must be one of [rest]; a table of another \
-             catalog can be read by the URI of its metadata.json"
-        )),
+impl Kind {
+    fn read(value: Option<&Value>) -> Result<Self> {
+        let found = match value {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text.as_str()).filter(|text| !text.is_empty()),
+            Some(_) => return Err(bad_json("catalog.type must be a string")),
+        };
+        match found {
+            Some("rest") => Ok(Self::Rest),
+            Some("sql") => Ok(Self::Sql),
+            None => invalid("catalog.type is required: one of [rest, sql]".to_owned()),
+            Some("glue") => invalid(
+                "catalog.type \"glue\" is not supported: must be one of [rest, sql]; AWS Glue is \
+                 reached by its REST endpoint: type \"rest\", uri \
+                 \"https://glue.<region>.amazonaws.com/iceberg\", warehouse \"<account id>\", \
+                 sigv4 \"true\""
+                    .to_owned(),
+            ),
+            Some("jdbc") => invalid(
+                "catalog.type \"jdbc\" is not supported: must be one of [rest, sql]; a catalog of \
+                 Iceberg's JdbcCatalog is of type \"sql\""
+                    .to_owned(),
+            ),
+            Some(other) => invalid(format!(
+                "catalog.type {other:?} is not supported: must be one of [rest, sql]; a table of \
+                 another catalog can be read by the URI of its metadata.json"
+            )),
+        }
+    }
+
+    fn has_key(self, key: &str) -> bool {
+        let is_own = sql::OWN_KEYS.contains(&key);
+        match self {
+            Self::Rest => !is_own,
+            Self::Sql => is_own || sql::SHARED_KEYS.contains(&key),
+        }
+    }
+
+    fn check_key(self, key: &str) -> Result<()> {
+        let all = PUBLIC_KEYS.into_iter().chain(SECRETS.into_iter().map(|(key, _)| key));
+        let mut known: Vec<_> = all.filter(|known| self.has_key(known)).collect();
+        if known.contains(&key) {
+            return Ok(());
+        }
+        known.sort_unstable();
+        invalid(format!("catalog key {key:?} is not allowed; allowed keys: {}", known.join(", ")))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use pandion_types::{Error, Result, Subject};
 
-use super::{CloudProvider, ExternalSpec, SourceFormat};
+use super::{CatalogSettings, CloudProvider, ExternalSpec, SourceFormat};
 use crate::uri::{Scheme, SourceUri};
 
 /// How requests to a store are authenticated.
@@ -124,7 +124,8 @@ impl ExternalSpec {
     /// Whether the catalog is asked for the credentials, so that `extfs` has none.
     #[must_use]
     pub fn uses_vended_credentials(&self) -> bool {
-        self.catalog().is_some_and(|catalog| catalog.vended_credentials)
+        let rest = self.catalog().and_then(CatalogSettings::rest);
+        rest.is_some_and(|catalog| catalog.vended_credentials)
     }
 
     fn refuse_vended_for_files(&self) -> Result<()> {

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::*;
 
-fn settings(uri: &str, warehouse: Option<&str>) -> CatalogSettings {
-    CatalogSettings {
+fn settings(uri: &str, warehouse: Option<&str>) -> RestCatalogSettings {
+    RestCatalogSettings {
         uri: Url::parse(uri).unwrap(),
         warehouse: warehouse.map(str::to_owned),
         table: table(&["a"], "t"),

@@ -58,7 +58,7 @@ async fn a_server_that_is_gone_or_silent_is_unavailable() {
     );
     let (spec, secrets) = ExternalSpec::parse(&text).unwrap();
     let policy = Arc::new(EndpointPolicy::new([&gone]).unwrap());
-    let settings = spec.catalog().unwrap();
+    let settings = spec.catalog().unwrap().rest().unwrap();
     let catalog = RestCatalog::new(settings, &secrets, &policy, fixture.options()).unwrap();
     let error = fixture.refused(&catalog).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);

@@ -14,8 +14,8 @@ fn with(more: &str) -> String {
     text(&format!("{BASE},{more}"))
 }
 
-fn settings(text: &str) -> CatalogSettings {
-    ExternalSpec::parse(text).unwrap().0.catalog().unwrap().clone()
+fn settings(text: &str) -> RestCatalogSettings {
+    ExternalSpec::parse(text).unwrap().0.catalog().unwrap().rest().unwrap().clone()
 }
 
 fn refused(text: &str) -> String {
@@ -120,10 +120,10 @@ fn what_does_not_fit_is_refused_with_what_does() {
         (with(r#""token":"a b""#), "catalog.token has a character"),
         (text(r#""uri":"http://c","table":"a.t""#), "catalog.type is required"),
         (
-            text(r#""type":"sql","uri":"http://c","table":"a.t""#),
-            "catalog.type \"sql\" is not supported: must be one of [rest]",
+            text(r#""type":"jdbc","uri":"http://c","table":"a.t""#),
+            "a catalog of Iceberg's JdbcCatalog is of type \"sql\"",
         ),
-        (text(r#""type":"hive","uri":"http://c","table":"a.t""#), "must be one of [rest]"),
+        (text(r#""type":"hive","uri":"http://c","table":"a.t""#), "must be one of [rest, sql]"),
         (
             text(r#""type":"glue","uri":"http://c","table":"a.t""#),
             "https://glue.<region>.amazonaws.com/iceberg",
