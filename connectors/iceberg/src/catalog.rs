@@ -1,5 +1,5 @@
 //! Tables that an Iceberg REST catalog knows: which metadata a table has now, and the credentials
-//! that the catalog hands out for the table's storage.
+//! that the catalog hands out for the table's storage. Catalogs in databases are in `sql`.
 //!
 //! A thin client that only reads: it asks for the catalog's configuration, for tables and for
 //! credentials, and never creates, commits or drops. It speaks to the catalog's own host and to the
@@ -12,6 +12,7 @@ mod answer;
 mod oauth;
 mod rest;
 mod signing;
+mod sql;
 mod vended;
 
 #[cfg(test)]
@@ -24,8 +25,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use iceberg::spec::TableMetadata;
 use pandion_source::{
-    AwsCredentials, RestCatalogSettings, Clock, CredentialSource, EndpointPolicy, IoStats,
-    RenewalLimits, RenewingCredentials, SourceSecrets, SystemClock, TableName,
+    AwsCredentials, Clock, CredentialSource, EndpointPolicy, IoStats, RenewalLimits,
+    RenewingCredentials, RestCatalogSettings, SourceSecrets, SystemClock, TableName,
 };
 use pandion_types::{Error, ErrorKind, Result, Subject};
 use serde_json::Value;
@@ -36,6 +37,7 @@ use crate::metadata::parse;
 use address::Addresses;
 use answer::Answer;
 use rest::{CatalogClient, Question};
+pub use sql::{SqlCatalog, SqlCatalogOptions};
 use vended::VendedIssuer;
 pub use vended::VendedStorage;
 

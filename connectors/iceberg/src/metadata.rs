@@ -53,7 +53,15 @@ pub(crate) async fn load(
     }
 }
 
-async fn read(root: &SourceRoot, location: &Path, stats: &IoStats) -> Result<LoadedMetadata> {
+/// Reads this metadata file.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) async fn read(
+    root: &SourceRoot,
+    location: &Path,
+    stats: &IoStats,
+) -> Result<LoadedMetadata> {
     let bytes = read_whole(root, location, METADATA_BYTES_MAX, stats).await?;
     let uri = root.uri_of(location);
     let metadata = decode(uri.clone(), move |place| parse(&bytes, place)).await?;

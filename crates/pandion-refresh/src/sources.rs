@@ -5,14 +5,16 @@ use std::sync::Arc;
 use pandion_catalog::SourceBinding;
 use pandion_connector_azure::open_azure_root;
 use pandion_connector_gcs::open_gcs_root;
-use pandion_connector_iceberg::catalog::{CatalogOptions, RestCatalog};
+use pandion_connector_iceberg::catalog::{
+    CatalogOptions, RestCatalog, SqlCatalog, SqlCatalogOptions,
+};
 use pandion_connector_iceberg::{IcebergConnector, TableLoader, TablePlace};
 use pandion_connector_parquet::ParquetConnector;
 use pandion_connector_s3::{S3Access, ServerIdentity, open_s3_root, open_s3_root_with};
 use pandion_source::{
-    CatalogAuthentication, CloudProvider, Connector, CredentialMode, EndpointPolicy, ExternalSpec,
-    IoStats, LocalRoots, NamedSources, ResolvedSource, Scheme, SourceFormat, SourceRoot,
-    SourceSecrets, open_local,
+    CatalogAuthentication, CatalogSettings, CloudProvider, Connector, CredentialMode,
+    EndpointPolicy, ExternalSpec, IoStats, LocalRoots, NamedSources, ResolvedSource,
+    RestCatalogSettings, Scheme, SourceFormat, SourceRoot, SourceSecrets, open_local,
 };
 use pandion_types::{CollectionSchema, Error, Result, Secret, Subject};
 
@@ -22,7 +24,14 @@ pub struct OpenSource {
     /// The store, and where in it the source lies.
     pub root: SourceRoot,
     spec: ExternalSpec,
-    catalog: Option<Arc<RestCatalog>>,
+    catalog: Option<OpenCatalog>,
+}
+
+/// A catalog that can be asked.
+#[derive(Debug)]
+enum OpenCatalog {
+    Rest(Arc<RestCatalog>),
+    Sql(Arc<SqlCatalog>),
 }
 
 impl OpenSource {
@@ -34,7 +43,10 @@ impl OpenSource {
             return Arc::new(ParquetConnector::new(root));
         }
         let place = match &self.catalog {
-            Some(catalog) => TablePlace::Catalog(Arc::clone(catalog) as Arc<dyn TableLoader>),
+            Some(OpenCatalog::Rest(catalog)) => {
+                TablePlace::Catalog(Arc::clone(catalog) as Arc<dyn TableLoader>)
+            }
+            Some(OpenCatalog::Sql(catalog)) => TablePlace::Catalog(catalog.loader(root.clone())),
             None => TablePlace::at(root.prefix.clone()),
         };
         let choice = self.spec.snapshot_choice().clone();
@@ -121,9 +133,28 @@ impl SourceOpener {
     }
 
     /// The catalog that the specification names, if it names one. It is not asked yet.
-    async fn catalog(&self, source: &ResolvedSource) -> Result<Option<Arc<RestCatalog>>> {
+    async fn catalog(&self, source: &ResolvedSource) -> Result<Option<OpenCatalog>> {
+        let settings = match source.spec.catalog() {
+            None => return Ok(None),
+            Some(CatalogSettings::Rest(settings)) => settings,
+            Some(CatalogSettings::Sql(settings)) => {
+                let (policy, roots) = (&self.policy, &self.roots);
+                let options = SqlCatalogOptions::default();
+                let catalog = SqlCatalog::new(settings, &source.secrets, policy, roots, options)?;
+                catalog.check().await?;
+                return Ok(Some(OpenCatalog::Sql(Arc::new(catalog))));
+            }
+        };
+        let catalog = self.rest_catalog(source, settings).await?;
+        Ok(Some(OpenCatalog::Rest(Arc::new(catalog))))
+    }
+
+    async fn rest_catalog(
+        &self,
+        source: &ResolvedSource,
+        settings: &RestCatalogSettings,
+    ) -> Result<RestCatalog> {
         let ResolvedSource { uri, spec, secrets, .. } = source;
-        let Some(settings) = spec.catalog() else { return Ok(None) };
         let host = settings.uri.host_str().unwrap_or_default();
         let port = settings.uri.port_or_known_default().unwrap_or_default();
         self.policy.check_host(host, port).await?;
@@ -137,17 +168,22 @@ impl SourceOpener {
             let access = S3Access { uri, spec, secrets, policy, identity };
             options.identity = access.credentials(host, port)?;
         }
-        Ok(Some(Arc::new(RestCatalog::new(settings, secrets, &self.policy, options)?)))
+        RestCatalog::new(settings, secrets, &self.policy, options)
     }
 
     async fn root(
         &self,
         source: &ResolvedSource,
-        catalog: Option<&Arc<RestCatalog>>,
+        catalog: Option<&OpenCatalog>,
     ) -> Result<SourceRoot> {
         let ResolvedSource { uri, spec, secrets, scope } = source;
         let policy = &self.policy;
-        let vended = catalog.and_then(|it| it.credential_source(Arc::new(IoStats::default())));
+        let vended = match catalog {
+            Some(OpenCatalog::Rest(catalog)) => {
+                catalog.credential_source(Arc::new(IoStats::default()))
+            }
+            Some(OpenCatalog::Sql(_)) | None => None,
+        };
         let root = match (uri.scheme(), spec.cloud_provider(uri)) {
             (_, Some(provider @ (CloudProvider::Azure | CloudProvider::Gcp)))
                 if vended.is_some() =>

@@ -146,7 +146,8 @@ fn reason_of(body: &[u8], secrets: &[&Secret]) -> String {
     shown(&words.join(": "), secrets)
 }
 
-fn shown(text: &str, secrets: &[&Secret]) -> String {
+/// A server's own words, shortened and without the secrets that it may repeat.
+pub(super) fn shown(text: &str, secrets: &[&Secret]) -> String {
     let mut text = text.to_owned();
     for secret in secrets {
         // A short one could stand anywhere by chance, and hiding it would show what it is.

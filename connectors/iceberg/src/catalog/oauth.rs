@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use pandion_source::{
-    CatalogAuthentication, RestCatalogSettings, Clock, EndpointPolicy, IoStats, SourceSecrets,
+    CatalogAuthentication, Clock, EndpointPolicy, IoStats, RestCatalogSettings, SourceSecrets,
 };
 use pandion_types::{Error, ErrorKind, Result, Secret, Subject};
 use serde_json::Value;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use pandion_source::{
-    AwsCredentials, CatalogAuthentication, RestCatalogSettings, EndpointPolicy, GuardedClient,
-    GuardedConnector, IoStats, SourceSecrets, read_bounded,
+    AwsCredentials, CatalogAuthentication, EndpointPolicy, GuardedClient, GuardedConnector,
+    IoStats, RestCatalogSettings, SourceSecrets, read_bounded,
 };
 use pandion_types::{Error, ErrorKind, Result, Secret, Subject};
 use tokio::time::Instant;

@@ -227,7 +227,7 @@ async fn the_identity_of_the_source_signs_where_the_settings_have_no_keys() {
 fn secrets_that_are_missing_are_not_made_up() {
     let text = r#"{"format":"iceberg-table","catalog":{"type":"rest","uri":"http://c","table":"a.t","token":"CANARY"}}"#;
     let (spec, _) = ExternalSpec::parse(text).unwrap();
-    let settings: &CatalogSettings = spec.catalog().unwrap().rest().unwrap();
+    let settings = spec.catalog().unwrap().rest().unwrap();
     let policy = Arc::new(EndpointPolicy::default());
     let none = SourceSecrets::default();
     let error = RestCatalog::new(settings, &none, &policy, CatalogOptions::default()).unwrap_err();
