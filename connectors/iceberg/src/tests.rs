@@ -6,6 +6,7 @@ mod random;
 mod requests;
 mod samples;
 mod spark;
+mod sql;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

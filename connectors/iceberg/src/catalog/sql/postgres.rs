@@ -136,7 +136,9 @@ impl PostgresClient {
                 Err(error) if !is_last && error.kind() == ErrorKind::Unavailable => {}
                 Ok(rows) => return Ok(rows),
                 // The texts of refusals are complete by themselves.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    return Err(error.about(Subject::Source));
+                }
                 Err(error) => {
                     return Err(error
                         .about(Subject::Source)

@@ -2,7 +2,7 @@
 //!
 //! The file is opened for reading only, and treated as what anyone could have written: nothing that
 //! its schema says is run, and time and lengths are bounded. It may be in use by its writers; a
-//! lock is waited for. SQLite itself may make its `-shm` file beside a database in WAL mode.
+//! lock is waited for. Beside a database in WAL mode SQLite itself may make its `-wal` and `-shm`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
