@@ -19,6 +19,7 @@ pub(crate) struct Counters {
     pub(crate) row_groups_pruned: Counter,
     pub(crate) rows_filtered: Counter,
     pub(crate) rows_matched: Counter,
+    pub(crate) rows_deleted: Counter,
     pub(crate) index_lookups: Counter,
     pub(crate) files_from_index: Counter,
     pub(crate) files_from_cache: Counter,
@@ -27,15 +28,19 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn cost(&self, snapshot: &Snapshot) -> QueryCost {
+        let manifest = snapshot.manifest();
         QueryCost {
+            version: manifest.version.0,
+            table_snapshot_id: manifest.table.as_ref().and_then(|table| table.snapshot_id),
             io: self.io.counts(),
             distances: self.distances.get(),
-            files: snapshot.manifest().files.len() as u64,
+            files: manifest.files.len() as u64,
             files_pruned: self.files_pruned.get(),
             row_groups: self.row_groups.get(),
             row_groups_pruned: self.row_groups_pruned.get(),
             rows_filtered: self.rows_filtered.get(),
             rows_matched: self.rows_matched.get(),
+            rows_deleted: self.rows_deleted.get(),
             index_lookups: self.index_lookups.get(),
             files_from_index: self.files_from_index.get(),
             files_from_cache: self.files_from_cache.get(),

@@ -290,6 +290,10 @@ pub struct OutputColumn {
 /// What an answer cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueryCost {
+    /// The manifest version that was read.
+    pub version: u64,
+    /// The snapshot of the table that was read; `None` when the source is no table.
+    pub table_snapshot_id: Option<i64>,
     /// Requests, bytes and rows decoded.
     pub io: IoCounts,
     /// Distances computed.
@@ -306,6 +310,8 @@ pub struct QueryCost {
     pub rows_filtered: u64,
     /// Rows that matched the filter, as far as they were looked for.
     pub rows_matched: u64,
+    /// Rows that would have matched, and are deleted.
+    pub rows_deleted: u64,
     /// Terms that scalar indexes answered, counted per file.
     pub index_lookups: u64,
     /// Files whose matching rows, or candidates for them, came from scalar indexes.

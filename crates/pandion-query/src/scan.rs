@@ -18,7 +18,7 @@ use crate::access;
 use crate::bloom;
 use crate::bucket;
 use crate::cache::Weigh;
-use crate::counters::Counters;
+use crate::counters::{Counter, Counters};
 use crate::engine::QueryEngine;
 use crate::evaluate::{UnitFilter, evaluate};
 use crate::filter::{CompiledFilter, FilterDigest, FilterPlan};
@@ -143,6 +143,7 @@ impl Scan {
         let files = self.candidates(files);
         let (by_file, by_unit) = (Arc::clone(self), Arc::clone(self));
         let (counters, snapshot) = (Arc::clone(&self.counters), Arc::clone(&self.snapshot));
+        let deleted = Arc::clone(&self.counters);
         stream::iter(files)
             .map(move |file| {
                 let scan = Arc::clone(&by_file);
@@ -170,7 +171,7 @@ impl Scan {
                 }
             })
             .try_buffered(self.engine.in_flight())
-            .and_then(move |matches| future::ready(live(&snapshot, matches)))
+            .and_then(move |matches| future::ready(live(&snapshot, matches, &deleted.rows_deleted)))
             .try_filter(move |matches| {
                 let count = matches.count();
                 counters.rows_matched.add(count as u64);
@@ -400,9 +401,10 @@ fn all_units(at: usize, file: &ParquetFile) -> Vec<Unit> {
 }
 
 /// The matches without the rows that are deleted.
-fn live(snapshot: &Snapshot, mut matches: Matches) -> Result<Matches> {
+fn live(snapshot: &Snapshot, mut matches: Matches, deleted: &Counter) -> Result<Matches> {
     let live = snapshot.live_rows(matches.unit.file, matches.unit.row_group)?;
     if let Some(live) = live {
+        let before = matches.count();
         matches.rows = Some(match matches.rows {
             None => Arc::clone(live),
             Some(rows) => {
@@ -411,6 +413,7 @@ fn live(snapshot: &Snapshot, mut matches: Matches) -> Result<Matches> {
                 Arc::new(rows)
             }
         });
+        deleted.add((before - matches.count()) as u64);
     }
     Ok(matches)
 }

@@ -14,12 +14,16 @@ pub(crate) fn explain(cost: &QueryCost, rows: usize) -> String {
     let stages = cost.stages;
     json!({
         "strategy": strategy(cost),
+        "version": cost.version,
+        // As text: the ids of snapshots do not fit the numbers of every reader of JSON.
+        "table_snapshot_id": cost.table_snapshot_id.map(|id| id.to_string()),
         "files": cost.files,
         "files_pruned": cost.files_pruned,
         "row_groups": cost.row_groups,
         "row_groups_pruned": cost.row_groups_pruned,
         "rows": rows,
         "rows_matched": cost.rows_matched,
+        "rows_deleted": cost.rows_deleted,
         "rows_filtered": cost.rows_filtered,
         "rows_decoded": cost.io.rows_decoded,
         "index_lookups": cost.index_lookups,

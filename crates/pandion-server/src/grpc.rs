@@ -24,11 +24,14 @@ use std::time::Instant;
 
 use pandion_catalog::{Collection, DEFAULT_DATABASE};
 use pandion_query::QueryCost;
+use pandion_source::SnapshotChoice;
 use pandion_types::{CollectionId, Error, Result};
 use tonic::metadata::MetadataMap;
 
 use crate::access::{self, Action, Principal, Resource};
+use crate::clock;
 use crate::node::Node;
+use crate::time_travel::split_name;
 
 /// Largest request that is taken, in bytes; Milvus's own limit.
 pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 20;
@@ -92,6 +95,18 @@ impl Door {
         let collection = Arc::clone(state.collection(caller.database_of(database), name)?);
         self.authorize(caller, Action::Describe, Resource::Collection(&collection))?;
         Ok(collection)
+    }
+
+    /// As [`Self::collection`], for requests that read: behind the name may stand the snapshot of
+    /// its table that they read.
+    pub(crate) fn collection_at(
+        &self,
+        caller: &Caller,
+        database: &str,
+        name: &str,
+    ) -> Result<(Arc<Collection>, Option<SnapshotChoice>)> {
+        let (name, choice) = split_name(name, clock::unix_ms())?;
+        Ok((self.collection(caller, database, name)?, choice))
     }
 
     /// As [`Self::collection`], for requests that name it by number.

@@ -72,6 +72,52 @@ pub(crate) fn decode_search_snapshot(
     decode_snapshot_choice(Params(&all), now_ms)
 }
 
+/// Splits a collection's name from the snapshot that may stand behind it, as in
+/// `docs@snapshot_id=123`, `docs@timestamp=2026-01-31T12:00:00Z`, `docs@tag=v1` and
+/// `docs@branch=dev`. No collection has the sign in its name, and clients pass names on that drop
+/// parameters which they do not know.
+///
+/// # Errors
+/// `InvalidArgument` when something else stands behind the sign; as [`decode_snapshot_choice`].
+pub(crate) fn split_name(name: &str, now_ms: i64) -> Result<(&str, Option<SnapshotChoice>)> {
+    let Some((name, behind)) = name.split_once('@') else { return Ok((name, None)) };
+    let key = match behind.split_once('=') {
+        Some(("snapshot_id", _)) => SNAPSHOT_ID,
+        Some(("timestamp", _)) => SNAPSHOT_TIMESTAMP,
+        Some(("tag", _)) => SNAPSHOT_TAG,
+        Some(("branch", _)) => SNAPSHOT_BRANCH,
+        _ => {
+            return Err(Error::invalid_argument(format!(
+                "{behind:?} behind the collection {name:?} names no snapshot: write \
+                 {name}@snapshot_id=ID, {name}@timestamp=TIME, {name}@tag=NAME or \
+                 {name}@branch=NAME"
+            )));
+        }
+    };
+    let value = behind.split_once('=').map_or("", |(_, value)| value).to_owned();
+    let pair = [KeyValuePair { key: key.to_owned(), value }];
+    match decode_snapshot_choice(Params(&pair), now_ms)? {
+        Some(choice) => Ok((name, Some(choice))),
+        None => Err(Error::invalid_argument(format!("{behind:?} names no snapshot: it is empty"))),
+    }
+}
+
+/// The one choice that a request makes, in the collection's name or in a parameter.
+///
+/// # Errors
+/// `InvalidArgument` when it makes two.
+pub(crate) fn one_choice(
+    named: Option<SnapshotChoice>,
+    asked: Option<&SnapshotChoice>,
+) -> Result<Option<SnapshotChoice>> {
+    match (named, asked) {
+        (Some(named), Some(asked)) if named != *asked => Err(Error::invalid_argument(format!(
+            "the collection's name asks for {named} and a parameter for {asked}"
+        ))),
+        (named, asked) => Ok(named.or_else(|| asked.cloned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +152,29 @@ mod tests {
         assert!(future.contains("has not come yet"), "{future}");
         let both = refused(&[("snapshot_id", "1"), ("snapshot_tag", "t")]);
         assert!(both.contains("snapshot_id and snapshot_tag are mutually exclusive"), "{both}");
+    }
+
+    #[test]
+    fn a_snapshot_may_stand_behind_the_name() {
+        let split = |name| split_name(name, 2_000_000_000_000);
+        assert_eq!(split("docs").unwrap(), ("docs", None));
+        assert_eq!(split("docs@snapshot_id=7").unwrap(), ("docs", Some(SnapshotChoice::Id(7))));
+        let time = Some(SnapshotChoice::Timestamp(1000));
+        assert_eq!(split("docs@timestamp=1970-01-01T00:00:01Z").unwrap(), ("docs", time));
+        let tag = Some(SnapshotChoice::Tag("a=b@c".into()));
+        assert_eq!(split("docs@tag=a=b@c").unwrap(), ("docs", tag));
+        for wrong in ["docs@", "docs@7", "docs@tag=", "docs@snapshot_id=x", "docs@timestamp=x"] {
+            assert!(split(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_request_makes_one_choice() {
+        let (one, other) = (SnapshotChoice::Id(1), SnapshotChoice::Id(2));
+        assert_eq!(one_choice(None, None).unwrap(), None);
+        assert_eq!(one_choice(Some(one.clone()), Some(&one)).unwrap(), Some(one.clone()));
+        assert_eq!(one_choice(None, Some(&other)).unwrap(), Some(other.clone()));
+        assert!(one_choice(Some(one), Some(&other)).is_err());
     }
 
     #[test]

@@ -2,16 +2,20 @@
 //!
 //! A lake holds the same vectors as lists, fixed-size lists and bytes, the same text as strings
 //! and binaries, the same arrays as lists and serialized messages. Everything behind this module
-//! sees one Arrow type per field, [`canonical_type`]. Nothing is widened, narrowed or rounded on
-//! the way, and no value is dropped: what does not fit is an error that names field, column and
-//! row. Two declared limits are not applied: `max_length` of a VarChar and `max_capacity` of an
+//! sees one Arrow type per field, [`canonical_type`]. Numbers are not widened or narrowed on the
+//! way, and no value is dropped: what does not fit is an error that names field, column and row.
+//! Only types that no field has are brought into another form, see [`check`]. Two declared limits are not applied: `max_length` of a VarChar and `max_capacity` of an
 //! Array bound what clients may insert, and the rows of a lake were never inserted.
 //!
 //! Rows may be null. Elements of vectors and arrays may not. Whether components are finite is not
 //! looked at here.
 
 mod arrays;
+mod exact;
+mod iceberg;
 mod names;
+mod nested;
+mod projection;
 mod protobuf;
 mod rows;
 mod scalars;
@@ -24,7 +28,10 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType as ArrowType, Field};
 use pandion_types::{DataType, Error, FieldSchema, Result, Subject, VectorElement, VectorType};
 
+pub use exact::decimal_to_double;
+pub use iceberg::{IcebergField, IcebergType, check_iceberg};
 pub use names::arrow_name;
+pub use projection::Projection;
 
 /// The largest dimension that is worked with: far above what collections may have, and small
 /// enough that no size computed from it overflows.
@@ -71,6 +78,16 @@ pub fn canonical_type(field: &FieldSchema) -> Result<ArrowType> {
 /// Checks that a column of this Arrow type can be the source of the field. Lengths that the type
 /// does not fix, and elements of serialized arrays, are checked value by value in [`to_canonical`].
 ///
+/// Columns have the type of their field, or one that no field has:
+///
+/// | column | fields |
+/// |---|---|
+/// | decimal | Double, the nearest one; VarChar and Text, all digits |
+/// | date | Timestamptz, at midnight UTC; VarChar and Text, as `2024-02-29` |
+/// | time | Int64, microseconds since midnight |
+/// | timestamp | Timestamptz; Int64, microseconds since 1970 |
+/// | struct, map from text, list | JSON |
+///
 /// A dictionary counts as what it holds.
 ///
 /// # Errors
@@ -96,8 +113,8 @@ pub fn check(field: &FieldSchema, source: &ArrowType) -> Result<()> {
 ///
 /// A serialized array is a protobuf message `ScalarField`, and an empty message an empty array.
 ///
-/// Timestamps finer than a microsecond are cut down to the microsecond before; those without a
-/// time zone are taken as UTC. Z and M of a well-known binary geometry are left out, since
+/// Times and timestamps finer than a microsecond are cut down to the microsecond before; timestamps
+/// without a time zone are taken as UTC. Z and M of a well-known binary geometry are left out, since
 /// geometries are planar.
 ///
 /// # Errors

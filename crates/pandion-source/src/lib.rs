@@ -20,6 +20,7 @@ mod spec;
 mod stats;
 mod store_error;
 mod uri;
+mod whole;
 
 pub use clock::{Clock, SystemClock};
 pub use connector::{Connector, SourceFile, SourceState};
@@ -40,3 +41,4 @@ pub use spec::{
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};
+pub use whole::read_whole;

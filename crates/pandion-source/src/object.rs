@@ -253,14 +253,14 @@ fn same(left: &str, right: &str) -> bool {
     left.trim_matches('"') == right.trim_matches('"')
 }
 
-enum Answer {
+pub(crate) enum Answer {
     Bytes(Bytes),
     /// With what was found instead, if the answer says so.
     Changed(Option<ObjectMeta>),
 }
 
 /// Receives the body, and no more than was promised.
-async fn receive(result: GetResult) -> object_store::Result<Answer> {
+pub(crate) async fn receive(result: GetResult) -> object_store::Result<Answer> {
     let promised = result.range.end - result.range.start;
     match result.payload {
         GetResultPayload::File(file, path) => {

@@ -74,7 +74,7 @@ pub(super) async fn has_collection(
     caller: &Caller,
     request: milvus::HasCollectionRequest,
 ) -> Result<milvus::BoolResponse> {
-    let found = door.collection(caller, &request.db_name, &request.collection_name);
+    let found = door.collection_at(caller, &request.db_name, &request.collection_name);
     let value = match found {
         Ok(_) => true,
         Err(error) if error.kind() == ErrorKind::NotFound => false,
@@ -91,7 +91,7 @@ pub(super) async fn describe_collection(
     let collection = if request.collection_name.is_empty() && request.collection_id != 0 {
         door.collection_by_id(caller, request.collection_id)?
     } else {
-        door.collection(caller, &request.db_name, &request.collection_name)?
+        door.collection_at(caller, &request.db_name, &request.collection_name)?.0
     };
     let state = door.node().catalog().state();
     let database = state.database_by_id(collection.database).map(|database| database.name.clone());

@@ -26,7 +26,7 @@ use crate::search_params::{
     SEARCH_WINDOW_MAX, decode_part_params, decode_round_decimal, decode_time_fields,
     requested_features,
 };
-use crate::time_travel::decode_snapshot_choice;
+use crate::time_travel::{decode_snapshot_choice, one_choice};
 
 /// The most searches that one request may bring.
 const SEARCHES_MAX: usize = 1024;
@@ -37,14 +37,15 @@ pub(super) async fn hybrid_search(
     request: milvus::HybridSearchRequest,
 ) -> Result<milvus::SearchResults> {
     let started = Instant::now();
-    let collection = door.collection(caller, &request.db_name, &request.collection_name)?;
+    let (collection, named) =
+        door.collection_at(caller, &request.db_name, &request.collection_name)?;
     door.authorize(caller, Action::Read, Resource::Collection(&collection))?;
     super::partitions::check(&request.partition_names)?;
     check(&request)?;
     let params = Params(&request.rank_params);
     let (limit, offset) = decode_window(params)?;
     let timezone = timezone_of(params.timezone()?, &collection.properties)?;
-    let choice = snapshot_choice(&request)?;
+    let choice = one_choice(named, snapshot_choice(&request)?.as_ref())?;
     let snapshot = door.node().snapshot_at(&collection, choice.as_ref()).await?;
     let schema = snapshot.schema();
     let output = search_output(schema, &request.output_fields)?;

@@ -24,6 +24,7 @@ use crate::output_fields::{QueryOutput, query_output};
 use crate::params::timezone_of;
 use crate::query_params::{QueryParams, decode_query_params};
 use crate::time_parts::encode_columns;
+use crate::time_travel::one_choice;
 
 pub(super) async fn query(
     door: &Door,
@@ -31,7 +32,8 @@ pub(super) async fn query(
     request: milvus::QueryRequest,
 ) -> Result<milvus::QueryResults> {
     let started = Instant::now();
-    let collection = door.collection(caller, &request.db_name, &request.collection_name)?;
+    let (collection, choice) =
+        door.collection_at(caller, &request.db_name, &request.collection_name)?;
     door.authorize(caller, Action::Read, Resource::Collection(&collection))?;
     partitions::check(&request.partition_names)?;
     let params = decode_query_params(&request)?;
@@ -40,7 +42,8 @@ pub(super) async fn query(
     }
     check_collection(&params, collection.id)?;
     let timezone = timezone_of(params.timezone, &collection.properties)?;
-    let snapshot = door.node().snapshot_at(&collection, params.snapshot.as_ref()).await?;
+    let choice = one_choice(choice, params.snapshot.as_ref())?;
+    let snapshot = door.node().snapshot_at(&collection, choice.as_ref()).await?;
     let schema = snapshot.schema();
     let text = filter_text(&params, request.expr);
     let filter = filter(schema, &text, &request.expr_template_values, timezone)?;

@@ -36,6 +36,7 @@ use crate::search_params::{
     requested_features, round,
 };
 use crate::time_parts::{TimePart, encode_columns};
+use crate::time_travel::one_choice;
 
 /// Refused in plain and hybrid searches.
 pub(super) const RANGE_WITH_GROUPS: &str =
@@ -53,13 +54,15 @@ pub(super) async fn search(
     request: milvus::SearchRequest,
 ) -> Result<milvus::SearchResults> {
     let started = Instant::now();
-    let collection = door.collection(caller, &request.db_name, &request.collection_name)?;
+    let (collection, choice) =
+        door.collection_at(caller, &request.db_name, &request.collection_name)?;
     door.authorize(caller, Action::Read, Resource::Collection(&collection))?;
     super::partitions::check(&request.partition_names)?;
     if let Some(feature) = requested_features(&request).first() {
         return Err(feature.refusal());
     }
-    let params = decode_search_params(Params(&request.search_params))?;
+    let mut params = decode_search_params(Params(&request.search_params))?;
+    params.snapshot = one_choice(choice, params.snapshot.as_ref())?;
     params.check_collection(collection.id)?;
     let timezone = timezone_of(params.timezone, &collection.properties)?;
     let (snapshot, after) = start(door, &collection, &params).await?;

@@ -2,15 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringBuilder,
-    TimestampMicrosecondArray,
-};
+use arrow::array::{Array, ArrayRef, StringBuilder};
 use arrow::compute::CastOptions;
-use arrow::datatypes::{
-    DataType as ArrowType, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
-};
+use arrow::datatypes::{DataType as ArrowType, TimeUnit};
 use geozero::error::GeozeroError;
 use geozero::wkb::{process_ewkb_geom, process_wkb_geom};
 use geozero::wkt::WktWriter;
@@ -18,7 +12,7 @@ use geozero::{CoordDimensions, GeomProcessor};
 use pandion_types::{DataType, Error, FieldSchema, Result, Subject};
 
 use super::rows::binary_rows;
-use super::{corrupt, label};
+use super::{corrupt, exact, label, nested};
 
 /// How deep geometry collections may lie in each other: the decoder recurses.
 const GEOMETRY_DEPTH_MAX: usize = 32;
@@ -59,13 +53,16 @@ pub(super) fn check(data_type: DataType, source: &ArrowType) -> Result<(), &'sta
         DataType::Int8 => (*source == ArrowType::Int8, "int8"),
         DataType::Int16 => (*source == ArrowType::Int16, "int16"),
         DataType::Int32 => (*source == ArrowType::Int32, "int32"),
-        DataType::Int64 => (*source == ArrowType::Int64, "int64"),
+        DataType::Int64 => (*source == ArrowType::Int64 || exact::is_moment(source), "int64"),
         DataType::Float => (*source == ArrowType::Float32, "float"),
-        DataType::Double => (*source == ArrowType::Float64, "double"),
-        DataType::VarChar | DataType::Text | DataType::Json => (is_text, "string or binary"),
+        DataType::Double => (*source == ArrowType::Float64 || source.is_decimal(), "double"),
+        DataType::VarChar | DataType::Text => {
+            (is_text || source.is_decimal() || exact::is_date(source), "string or binary")
+        }
+        DataType::Json => (is_text || nested::admits(source), "string or binary"),
         DataType::Geometry => (is_text, "string (WKT) or binary (WKB)"),
         DataType::Timestamptz => (
-            matches!(source, ArrowType::Timestamp(..) | ArrowType::Int64),
+            matches!(source, ArrowType::Timestamp(..) | ArrowType::Int64) || exact::is_date(source),
             "timestamp or int64 (microseconds)",
         ),
         DataType::Array
@@ -86,9 +83,12 @@ pub(super) fn convert(
     array: &ArrayRef,
 ) -> Result<ArrayRef> {
     match data_type {
+        DataType::Json if nested::admits(array.data_type()) => nested::convert(field, array),
+        DataType::Double if array.data_type().is_decimal() => exact::doubles(field, array),
+        DataType::Int64 => Ok(Arc::new(exact::micros(field, array)?)),
         DataType::VarChar | DataType::Text | DataType::Json => text(field, array, utf8),
         DataType::Geometry => text(field, array, |bytes| wkt(bytes).map(Into::into)),
-        DataType::Timestamptz => timestamps(field, array),
+        DataType::Timestamptz => exact::timestamps(field, array),
         _ => Ok(Arc::clone(array)),
     }
 }
@@ -109,6 +109,9 @@ fn text(
     let Some(rows) = binary_rows(array) else {
         if *array.data_type() == ArrowType::Utf8 {
             return Ok(Arc::clone(array));
+        }
+        if let Some(text) = exact::text(field, array)? {
+            return Ok(text);
         }
         let options = CastOptions { safe: false, ..CastOptions::default() };
         return arrow::compute::cast_with_options(array, &ArrowType::Utf8, &options)
@@ -183,37 +186,4 @@ impl GeomProcessor for DepthGuard {
         self.0 -= 1;
         Ok(())
     }
-}
-
-fn timestamps(field: &FieldSchema, array: &ArrayRef) -> Result<ArrayRef> {
-    let micros: TimestampMicrosecondArray = match array.data_type() {
-        ArrowType::Timestamp(TimeUnit::Second, _) => {
-            scaled::<TimestampSecondType>(field, array, |value| value.checked_mul(1_000_000))?
-        }
-        ArrowType::Timestamp(TimeUnit::Millisecond, _) => {
-            scaled::<TimestampMillisecondType>(field, array, |value| value.checked_mul(1000))?
-        }
-        ArrowType::Timestamp(TimeUnit::Nanosecond, _) => {
-            // Rounds down also before 1970, so that order is kept.
-            scaled::<TimestampNanosecondType>(field, array, |value| Some(value.div_euclid(1000)))?
-        }
-        ArrowType::Timestamp(TimeUnit::Microsecond, _) => {
-            array.as_primitive::<TimestampMicrosecondType>().clone()
-        }
-        _ => array.as_primitive::<Int64Type>().reinterpret_cast(),
-    };
-    Ok(Arc::new(micros.with_timezone("UTC")))
-}
-
-fn scaled<T: ArrowPrimitiveType<Native = i64>>(
-    field: &FieldSchema,
-    array: &ArrayRef,
-    scale: impl Fn(i64) -> Option<i64>,
-) -> Result<PrimitiveArray<TimestampMicrosecondType>> {
-    let source = array.as_primitive::<T>();
-    source.try_unary(|value| scale(value).ok_or(())).map_err(|()| {
-        let fits = |value: Option<i64>| value.is_none_or(|value| scale(value).is_some());
-        let row = source.iter().position(|value| !fits(value));
-        corrupt(field, row, "is a timestamp outside the range of microseconds")
-    })
 }
