@@ -1,5 +1,5 @@
-"""Iceberg tables as sources of collections: warehouses that PyIceberg writes to, rows of most types,
-and PyIceberg's own reading of a snapshot as the oracle of every answer.
+"""Iceberg tables as sources of collections: warehouses that PyIceberg writes to, rows of most
+types, and PyIceberg's own reading of a snapshot as the oracle of every answer.
 
 PyIceberg shares no code with the server. What it does not read, equality deletes, is compared with
 what the tables' writers say.
@@ -77,8 +77,8 @@ EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def rows(first, count, **changes):
-    """Rows with the ids from `first`, the same for the same ids. `changes` maps a column to its value
-    in every row, or to a function of the row's id; new columns come last."""
+    """Rows with the ids from `first`, the same for the same ids. `changes` maps a column to its
+    value in every row, or to a function of the row's id; new columns come last."""
     made = []
     for number in range(first, first + count):
         row = {
@@ -193,6 +193,12 @@ def s3_extfs(**changes):
 def table_at(server, location):
     """A table that no catalog has, read from its newest metadata by the version hint."""
     return StaticTable.from_metadata(location, s3_properties(server))
+
+
+def iso(timestamp_ms):
+    """A time in milliseconds since 1970 as RFC 3339 writes it."""
+    moment = datetime.datetime.fromtimestamp(timestamp_ms / 1000, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- the oracle -----------------------------------------------------------------------------------
