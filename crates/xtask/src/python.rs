@@ -40,6 +40,7 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<(bool,
         .env("PANDION_BIN", workspace.debug_binary("pandion"))
         .env("PANDION_S3_BIN", workspace.debug_binary("pandion-testkit-s3"))
         .env("PANDION_LAKE_BIN", workspace.debug_binary("pandion-testkit-lake"))
+        .env("PANDION_ICEBERG_BIN", workspace.debug_binary("pandion-testkit-iceberg"))
         .env("PANDION_SECOND_S3_PYTHON", fixtures)
         .env("PANDION_NODE_BIN", node.binary)
         .env("PANDION_NODE_CLIENT", node.client)
