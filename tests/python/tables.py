@@ -69,7 +69,7 @@ FILTERS = [
     ('kind == "car"', "kind == 'car'"),
     ('kind like "bo%"', "kind like 'bo%'"),
     ("kind is null", "kind is null"),
-    ("moment < ISO '2026-01-03T12:00:00Z'", "moment < '2026-01-03T12:00:00+00:00'"),
+    ("moment < ISO '2026-01-02T12:00:00Z'", "moment < '2026-01-02T12:00:00+00:00'"),
     ("not (small > 4) and id > 10", "small <= 4 and id > 10"),
 ]
 KINDS = ["apple", "book", "boat", "car", "größe & ☃"]
@@ -214,7 +214,7 @@ MICROSECOND = datetime.timedelta(microseconds=1)
 UNIX_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
-def _moment(value):
+def moment(value):
     """A point in time; what has no zone is in UTC, and a date is its midnight."""
     if isinstance(value, str):
         value = datetime.datetime.fromisoformat(value)
@@ -224,12 +224,13 @@ def _moment(value):
     return value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
 
 
-def _microseconds(value):
+def microseconds(value):
+    """Since midnight, or since 1970; what is a number already stays."""
     if isinstance(value, datetime.time):
         midnight = datetime.datetime.combine(UNIX_EPOCH, value, datetime.UTC)
         return (midnight - UNIX_EPOCH) // MICROSECOND
     if isinstance(value, datetime.datetime):
-        return (_moment(value) - UNIX_EPOCH) // MICROSECOND
+        return (moment(value) - UNIX_EPOCH) // MICROSECOND
     return value
 
 
@@ -249,8 +250,8 @@ def _document(value):
 
 
 READERS = {
-    DataType.TIMESTAMPTZ: _moment,
-    DataType.INT64: _microseconds,
+    DataType.TIMESTAMPTZ: moment,
+    DataType.INT64: microseconds,
     DataType.VARCHAR: _text,
     DataType.DOUBLE: float,
     DataType.ARRAY: list,

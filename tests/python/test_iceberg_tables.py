@@ -308,7 +308,7 @@ TRANSFORMS = {
     "identity": (6, IdentityTransform()),
     "bucket": (1, BucketTransform(4)),
     "bucket_of_text": (6, BucketTransform(3)),
-    "truncate": (1, TruncateTransform(25)),
+    "truncate": (1, TruncateTransform(10)),
     "truncate_of_text": (6, TruncateTransform(2)),
     "year": (7, YearTransform()),
     "month": (7, MonthTransform()),
