@@ -18,13 +18,13 @@ mod vended;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use iceberg::spec::TableMetadata;
 use pandion_source::{
-    CatalogSettings, Clock, CredentialSource, EndpointPolicy, IoStats, RenewalLimits,
-    RenewingCredentials, SourceSecrets, SystemClock, TableName,
+    AwsCredentials, CatalogSettings, Clock, CredentialSource, EndpointPolicy, IoStats,
+    RenewalLimits, RenewingCredentials, SourceSecrets, SystemClock, TableName,
 };
 use pandion_types::{Error, ErrorKind, Result, Subject};
 use serde_json::Value;
@@ -88,6 +88,16 @@ pub struct RestCatalog {
     client: CatalogClient,
     /// What the catalog's configuration says; asked for once.
     addresses: OnceCell<Addresses>,
+    vended: Mutex<Vended>,
+}
+
+/// What came with the table when it was last loaded.
+#[derive(Default)]
+struct Vended {
+    /// Where the table lies.
+    location: Option<String>,
+    /// Keys for it that nobody has taken yet.
+    keys: Option<AwsCredentials>,
 }
 
 impl fmt::Debug for RestCatalog {
@@ -114,6 +124,7 @@ impl RestCatalog {
             clock: Arc::clone(&options.clock),
             client: CatalogClient::new(settings, secrets, policy, options)?,
             addresses: OnceCell::new(),
+            vended: Mutex::default(),
         })
     }
 
@@ -141,10 +152,14 @@ impl RestCatalog {
         };
         let metadata_location =
             table.get("metadata-location").and_then(Value::as_str).map(str::to_owned);
-        let storage = match self.settings.vended_credentials {
-            true => Some(self.storage_of(&table, metadata.location())?),
-            false => None,
-        };
+        let mut storage = None;
+        if self.settings.vended_credentials {
+            let location = metadata.location().to_owned();
+            let found = self.storage_of(&table, &location)?;
+            let keys = Some(found.credentials.clone());
+            *self.vended() = Vended { location: Some(location), keys };
+            storage = Some(found);
+        }
         Ok(LoadedTable { metadata, metadata_location, storage })
     }
 
@@ -161,7 +176,7 @@ impl RestCatalog {
             let answer = self.client.get(&question, stats).await?;
             // Servers that list the endpoint and do not have it are known.
             if !matches!(answer.status, 404 | 405 | 501) {
-                let found = answer.json(|answer| self.refused(answer))?;
+                let found = answer.json(&self.settings.uri, |answer| self.refused(answer))?;
                 return self.storage_of(&found, location);
             }
         }
@@ -169,23 +184,50 @@ impl RestCatalog {
         self.storage_of(&table, location)
     }
 
-    /// The credentials of a loaded table, renewed in time for as long as the answer lives: to be
-    /// given to the store that reads the table. Renewals are counted in `stats`. `None` when the
-    /// table came without credentials.
+    /// Keys for the table's storage, renewed in time for as long as the answer lives: to be given
+    /// to the store that reads the table. The first are those that came with the table when it was
+    /// loaded, without another request. Renewals are counted in `stats`. `None` when the settings
+    /// do not ask for credentials.
     #[must_use]
-    pub fn credentials(
+    pub fn credential_source(
         self: &Arc<Self>,
-        table: &LoadedTable,
         stats: Arc<IoStats>,
     ) -> Option<Arc<dyn CredentialSource>> {
-        let first = table.storage.as_ref()?.credentials.clone();
-        let location = table.metadata.location().to_owned();
-        let issuer = VendedIssuer::new(Arc::clone(self), location, first, stats);
+        if !self.settings.vended_credentials {
+            return None;
+        }
         Some(Arc::new(RenewingCredentials::new(
-            Arc::new(issuer),
+            Arc::new(VendedIssuer::new(Arc::clone(self), stats)),
             Arc::clone(&self.clock),
             RenewalLimits::default(),
         )))
+    }
+
+    /// Keys that came with the table and that nobody has taken yet, or new ones.
+    async fn keys(&self, stats: &IoStats) -> Result<AwsCredentials> {
+        let now = self.clock.now();
+        let (location, fresh) = {
+            let mut vended = self.vended();
+            let fresh = vended.keys.take();
+            (vended.location.clone(), fresh)
+        };
+        if let Some(fresh) = fresh.filter(|keys| keys.expires_at.is_none_or(|end| now < end)) {
+            return Ok(fresh);
+        }
+        if let Some(location) = location {
+            return Ok(self.renew_storage(&location, stats).await?.credentials);
+        }
+        let loaded = self.load_table(stats).await?;
+        self.vended().keys = None;
+        match loaded.storage {
+            Some(storage) => Ok(storage.credentials),
+            None => Err(Error::internal("credentials that were asked for are missing")),
+        }
+    }
+
+    /// Every critical section is an assignment, so what a panicking holder left is whole.
+    fn vended(&self) -> MutexGuard<'_, Vended> {
+        self.vended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask_for_table(&self, stats: &IoStats) -> Result<Value> {
@@ -193,7 +235,7 @@ impl RestCatalog {
         let delegates = self.settings.vended_credentials;
         let question = Question { url, delegates, bytes_max: TABLE_BYTES_MAX };
         let answer = self.client.get(&question, stats).await?;
-        answer.json(|answer| self.refused(answer))
+        answer.json(&self.settings.uri, |answer| self.refused(answer))
     }
 
     async fn addresses(&self, stats: &IoStats) -> Result<&Addresses> {
@@ -201,7 +243,7 @@ impl RestCatalog {
             let url = Addresses::config(&self.settings)?;
             let question = Question { url, delegates: false, bytes_max: ANSWER_BYTES_MAX };
             let answer = self.client.get(&question, stats).await?;
-            let config = answer.json(|answer| self.config_refused(answer))?;
+            let config = answer.json(&self.settings.uri, |answer| self.config_refused(answer))?;
             Addresses::new(&self.settings, &config)
         };
         self.addresses.get_or_try_init(ask).await

@@ -1,22 +1,38 @@
 //! S3 and the stores that speak its protocol, as sources.
 //!
-//! Everything that a store needs comes from the source's own specification. Nothing is read from
-//! the environment or the machine's profile, and the metadata service is never asked: the HTTP
-//! client that a store gets here can reach its one endpoint only. Requests are signed with the
-//! given keys, or not at all for `anonymous=true`.
+//! Everything that a store needs comes from the source's own specification. Where that names an
+//! identity of AWS (`role_arn`, `use_iam`), the keys are those of [`ServerIdentity`] or of a role
+//! assumed with it; no other mode reads the environment or asks a metadata service, and none turns
+//! to another identity when its own fails. The HTTP client that a store gets here can reach its one
+//! endpoint only.
 #![warn(missing_docs)]
+
+mod aws_http;
+mod endpoints;
+mod environment;
+mod identity;
+mod keys;
+mod signing;
+mod sts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AwsCredential};
-use object_store::client::StaticCredentialProvider;
+use object_store::aws::AmazonS3Builder;
+use object_store::client::HttpConnector;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use pandion_source::{
-    BucketAddress, CloudProvider, EndpointPolicy, ExternalSpec, GuardedConnector, ReadOnlyStore,
-    SourceRoot, SourceSecrets, SourceUri, is_cloud_endpoint_host,
+    AttributedStore, AwsCredentials, BucketAddress, CloudProvider, CredentialSource,
+    EndpointPolicy, ExternalSpec, GuardedConnector, ReadOnlyStore, SourceRoot, SourceSecrets,
+    SourceUri, StaticCredentials, is_cloud_endpoint_host,
 };
 use pandion_types::{Error, Result, Secret, Subject};
+
+pub use environment::Environment;
+pub use identity::ServerIdentity;
+
+use keys::Keys;
+use signing::{RenewingConnector, StoreKeys};
 
 /// How often a request is repeated after 429, 5xx, a lost connection or a timeout, with growing
 /// random pauses.
@@ -36,16 +52,16 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 /// # Errors
 /// As [`ExternalSpec::validate_complete`] and [`SourceUri::bucket_address`]; `InvalidArgument`
 /// about the source for a region or key that cannot stand in a request and for a certificate that
-/// is no PEM text; `Corrupt` when a secret is missing that the specification has.
+/// is no PEM text; `Corrupt` when a secret is missing that the specification has;
+/// `PermissionDenied` when the identity of this server is to be shown to a store that is not
+/// AWS's. Whether an identity is to be had shows when the store is first used.
 pub fn open_s3(
     uri: &SourceUri,
     spec: &ExternalSpec,
     secrets: &SourceSecrets,
     policy: &Arc<EndpointPolicy>,
 ) -> Result<Arc<dyn ObjectStore>> {
-    spec.validate_complete(uri)?;
-    let address = uri.bucket_address(spec)?;
-    open(uri, spec, secrets, policy, &address)
+    S3Access { uri, spec, secrets, policy, identity: ServerIdentity::of_process() }.store()
 }
 
 /// Resolves the source's endpoint, asks `policy`, and opens the source. No request is made.
@@ -58,47 +74,132 @@ pub async fn open_s3_root(
     secrets: &SourceSecrets,
     policy: &Arc<EndpointPolicy>,
 ) -> Result<SourceRoot> {
-    spec.validate_complete(uri)?;
-    let address = uri.bucket_address(spec)?;
-    policy.check_host(&address.host, address.port).await?;
-    let store = open(uri, spec, secrets, policy, &address)?;
-    Ok(SourceRoot { store, base_uri: address.base_uri(), prefix: address.prefix })
+    S3Access { uri, spec, secrets, policy, identity: ServerIdentity::of_process() }.root().await
 }
 
-fn open(
+/// Opens a source with `keys` in place of its credential mode, such as a catalog hands out. They
+/// are renewed when the store says that they have expired.
+///
+/// # Errors
+/// As [`open_s3_root`].
+pub async fn open_s3_root_with(
     uri: &SourceUri,
     spec: &ExternalSpec,
     secrets: &SourceSecrets,
     policy: &Arc<EndpointPolicy>,
-    address: &BucketAddress,
-) -> Result<Arc<dyn ObjectStore>> {
-    let provider = spec.cloud_provider(uri);
-    let connector = GuardedConnector::new(
-        policy,
-        address.tls,
-        &address.host,
-        address.port,
-        secrets.ssl_ca_cert(),
-    )?;
-    let virtual_host = uses_virtual_host(spec, provider, address);
-    let builder = AmazonS3Builder::new()
-        .with_bucket_name(&address.bucket)
-        .with_region(region(spec, provider)?)
-        .with_endpoint(endpoint(address, virtual_host)?)
-        .with_virtual_hosted_style_request(virtual_host)
-        .with_client_options(ClientOptions::new().with_allow_http(!address.tls))
-        .with_retry(retry())
-        .with_http_connector(connector)
-        // Always given, also where nothing is signed: without credentials the builder would turn
+    keys: Arc<dyn CredentialSource>,
+) -> Result<SourceRoot> {
+    let identity = ServerIdentity::of_process();
+    S3Access { uri, spec, secrets, policy, identity }.root_with(keys).await
+}
+
+/// What a store is opened from.
+#[derive(Clone, Copy, Debug)]
+pub struct S3Access<'a> {
+    /// The source.
+    pub uri: &'a SourceUri,
+    /// Its specification.
+    pub spec: &'a ExternalSpec,
+    /// The specification's secrets.
+    pub secrets: &'a SourceSecrets,
+    /// Decides on every endpoint that the specification names.
+    pub policy: &'a Arc<EndpointPolicy>,
+    /// Who this server is to AWS.
+    pub identity: &'a ServerIdentity,
+}
+
+impl S3Access<'_> {
+    /// See [`open_s3`].
+    ///
+    /// # Errors
+    /// As [`open_s3`].
+    pub fn store(&self) -> Result<Arc<dyn ObjectStore>> {
+        self.spec.validate_complete(self.uri)?;
+        let address = self.uri.bucket_address(self.spec)?;
+        self.open(&address, self.keys(&address.host, address.port)?)
+    }
+
+    /// See [`open_s3_root`].
+    ///
+    /// # Errors
+    /// As [`open_s3_root`].
+    pub async fn root(&self) -> Result<SourceRoot> {
+        let address = self.address().await?;
+        let keys = self.keys(&address.host, address.port)?;
+        self.root_at(address, keys)
+    }
+
+    /// See [`open_s3_root_with`].
+    ///
+    /// # Errors
+    /// As [`open_s3_root_with`].
+    pub async fn root_with(&self, keys: Arc<dyn CredentialSource>) -> Result<SourceRoot> {
+        let address = self.address().await?;
+        self.root_at(address, Keys::Renewed(keys))
+    }
+
+    async fn address(&self) -> Result<BucketAddress> {
+        self.spec.validate_complete(self.uri)?;
+        let address = self.uri.bucket_address(self.spec)?;
+        self.policy.check_host(&address.host, address.port).await?;
+        Ok(address)
+    }
+
+    fn root_at(&self, address: BucketAddress, keys: Keys) -> Result<SourceRoot> {
+        let store = self.open(&address, keys)?;
+        Ok(SourceRoot { store, base_uri: address.base_uri(), prefix: address.prefix })
+    }
+
+    fn open(&self, address: &BucketAddress, keys: Keys) -> Result<Arc<dyn ObjectStore>> {
+        let Self { uri, spec, .. } = self;
+        let provider = spec.cloud_provider(uri);
+        let region = region(spec, provider)?;
+        let connector = GuardedConnector::new(
+            self.policy,
+            address.tls,
+            &address.host,
+            address.port,
+            self.secrets.ssl_ca_cert(),
+        )?;
+        let virtual_host = uses_virtual_host(spec, provider, address);
+        let builder = AmazonS3Builder::new()
+            .with_bucket_name(&address.bucket)
+            .with_region(region)
+            .with_endpoint(endpoint(address, virtual_host)?)
+            .with_virtual_hosted_style_request(virtual_host)
+            .with_client_options(ClientOptions::new().with_allow_http(!address.tls))
+            .with_retry(retry());
+        // Keys are always given, also where nothing is signed: without them the builder would turn
         // to the metadata service of the machine.
-        .with_credentials(Arc::new(StaticCredentialProvider::new(credential(spec, secrets)?)))
-        .with_skip_signature(spec.is_anonymous());
-    let store = builder.build().map_err(|error| {
-        Error::invalid_argument(format!("the store of source {uri} cannot be set up"))
-            .about(Subject::Source)
-            .caused_by(error)
-    })?;
-    Ok(Arc::new(ReadOnlyStore::new(Arc::new(store))))
+        let builder = match keys {
+            Keys::Nobodys => {
+                let nobody = AwsCredentials::lasting(Secret::new("-"), Secret::new("-"));
+                let keys = Arc::new(StaticCredentials::new(nobody));
+                signed(builder, keys, connector).with_skip_signature(true)
+            }
+            Keys::Lasting(keys) => signed(builder, Arc::new(keys), connector),
+            Keys::Renewed(keys) => {
+                let (inner, region) = (connector, region.to_owned());
+                let connector = RenewingConnector { inner, keys: Arc::clone(&keys), region };
+                signed(builder, keys, connector)
+            }
+        };
+        let store = builder.build().map_err(|error| {
+            Error::invalid_argument(format!("the store of source {uri} cannot be set up"))
+                .about(Subject::Source)
+                .caused_by(error)
+        })?;
+        let store = AttributedStore::new(Arc::new(store), self.who());
+        Ok(Arc::new(ReadOnlyStore::new(Arc::new(store))))
+    }
+}
+
+fn signed(
+    builder: AmazonS3Builder,
+    keys: Arc<dyn CredentialSource>,
+    connector: impl HttpConnector,
+) -> AmazonS3Builder {
+    builder.with_credentials(Arc::new(StoreKeys(keys))).with_http_connector(connector)
 }
 
 fn retry() -> RetryConfig {
@@ -169,31 +270,6 @@ fn region(spec: &ExternalSpec, provider: Option<CloudProvider>) -> Result<&str> 
     }
     Err(Error::invalid_argument(format!("extfs.region {region:?} is not the name of a region"))
         .about(Subject::Source))
-}
-
-fn credential(spec: &ExternalSpec, secrets: &SourceSecrets) -> Result<AwsCredential> {
-    if spec.is_anonymous() {
-        let nothing = String::new();
-        return Ok(AwsCredential { key_id: nothing.clone(), secret_key: nothing, token: None });
-    }
-    let key_id = needed("access_key_id", secrets.access_key_id())?;
-    let secret_key = needed("access_key_value", secrets.access_key_value())?;
-    // The key id goes into a header in clear, the other half does not.
-    if !key_id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Error::invalid_argument(
-            "extfs.access_key_id has a character that no key id has, such as a space or line end",
-        )
-        .about(Subject::Source));
-    }
-    Ok(AwsCredential { key_id, secret_key, token: None })
-}
-
-fn needed(key: &str, secret: Option<&Secret>) -> Result<String> {
-    let secret = secret.ok_or_else(|| {
-        Error::corrupt(format!("the secret extfs.{key} of a source is missing"))
-            .about(Subject::Source)
-    })?;
-    Ok(secret.expose().to_owned())
 }
 
 #[cfg(test)]

@@ -90,7 +90,8 @@ impl fmt::Debug for AwsCredentials {
 }
 
 /// Where keys come from. Implementations never answer with the keys of another identity than the
-/// one that they stand for, whatever fails.
+/// one that they stand for, whatever fails. Their `Debug` says in a few words whose keys they are,
+/// fit for an error that a user reads.
 #[async_trait]
 pub trait CredentialSource: fmt::Debug + Send + Sync {
     /// Keys to sign a request with now. It may be asked for each request: what costs a request
@@ -107,6 +108,34 @@ pub trait CredentialSource: fmt::Debug + Send + Sync {
     /// As [`Self::credentials`]; `PermissionDenied` when there are no others to be had.
     async fn renew(&self, rejected: &AwsCredentials) -> Result<Arc<AwsCredentials>>;
 }
+
+/// A failure of a [`CredentialSource`] on its way through the errors of an object store's client:
+/// at the other end it is reported as it is, and not as a failure of the store.
+#[derive(Clone, Debug)]
+pub struct CredentialFailure {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl CredentialFailure {
+    /// Takes what is shown of `error`, and nothing of its causes.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        Self { kind: error.kind(), message: error.message().to_owned() }
+    }
+
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for CredentialFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CredentialFailure {}
 
 /// Keys that never change.
 #[derive(Clone, Debug)]

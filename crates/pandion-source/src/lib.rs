@@ -4,6 +4,7 @@
 //! Nothing here writes to a source. All bytes pass `Arc<dyn ObjectStore>`.
 #![warn(missing_docs)]
 
+mod attributed;
 mod clock;
 pub mod columns;
 mod connector;
@@ -22,10 +23,12 @@ mod store_error;
 mod uri;
 mod whole;
 
+pub use attributed::AttributedStore;
 pub use clock::{Clock, SystemClock};
 pub use connector::{Connector, SourceFile, SourceState};
 pub use credentials::{
-    AwsCredentials, CredentialSource, RenewalLimits, RenewingCredentials, StaticCredentials,
+    AwsCredentials, CredentialFailure, CredentialSource, RenewalLimits, RenewingCredentials,
+    StaticCredentials,
 };
 pub use durable_local::DurableLocalStore;
 pub use http_client::{GuardedClient, read_bounded};
@@ -36,8 +39,8 @@ pub use object::{COALESCE_GAP_BYTES, COALESCED_BYTES_MAX, PinnedObject, READ_CON
 pub use policy::{EndpointDenied, EndpointPolicy};
 pub use read_only::ReadOnlyStore;
 pub use spec::{
-    CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode, ExternalSpec,
-    SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
+    AssumedRole, CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode,
+    ExternalSpec, SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,
 };
 pub use stats::{IoCounts, IoStats};
 pub use uri::{BucketAddress, Scheme, SourceUri, is_cloud_endpoint_host, redact_source};

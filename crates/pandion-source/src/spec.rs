@@ -7,6 +7,7 @@
 
 mod catalog;
 mod complete;
+mod identity;
 mod provider;
 mod secrets;
 mod snapshot;
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 pub use catalog::{CatalogAuthentication, CatalogSettings, TableName};
 pub use complete::CredentialMode;
+pub use identity::AssumedRole;
 pub use provider::CloudProvider;
 pub use secrets::SourceSecrets;
 pub use snapshot::SnapshotChoice;
@@ -182,7 +184,7 @@ impl ExternalSpec {
                 *value = Value::String(secret.expose().to_owned());
             }
         }
-        join_catalog(document.get_mut("catalog"), secrets)?;
+        join_catalog(&mut document, secrets)?;
         Ok(Secret::new(to_text(&document)))
     }
 
@@ -321,7 +323,7 @@ impl ExternalSpec {
             Some(Value::Object(extfs)) => read_extfs(extfs, take_secret)?,
             Some(_) => return Err(bad_json("extfs must be an object of strings")),
         };
-        let catalog = read_catalog(document.get_mut("catalog"), format, take_secret)?;
+        let catalog = read_catalog(&mut document, format, take_secret)?;
         Ok(Self { format, columns, snapshot, catalog, extfs, document: Some(document) })
     }
 }
@@ -346,7 +348,7 @@ pub fn redact_spec(text: &str) -> String {
             }
             Some(_) => return None,
         }
-        redact_catalog(document.get_mut("catalog"))?;
+        redact_catalog(&mut document)?;
         Some(to_text(&document))
     };
     if text.is_empty() {

@@ -7,10 +7,13 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use object_store::Error as StoreError;
 use pandion_types::{Error, ErrorKind, Subject};
 
+use crate::attributed::AskedAs;
+use crate::credentials::CredentialFailure;
 use crate::http_connector::{BrokenListing, find_refusal};
 
 /// The longest text of a transport error that is passed on, in characters.
@@ -31,6 +34,8 @@ pub(crate) enum Failure {
     Refused,
     /// It may work later.
     Unavailable,
+    /// There are no credentials to ask the store with.
+    Unidentified(ErrorKind),
     /// The task was aborted.
     Cancelled,
     /// The answer makes no sense.
@@ -42,26 +47,40 @@ pub(crate) enum Failure {
 pub(crate) struct StoreFailure {
     pub(crate) failure: Failure,
     detail: String,
+    /// On whose behalf the store was asked, if that is known.
+    who: Option<Arc<str>>,
     /// A text of ours that is complete by itself.
     message: Option<String>,
 }
 
 impl StoreFailure {
     pub(crate) fn of(error: &StoreError) -> Self {
+        let told = |failure, detail: &str, message: String| Self {
+            failure,
+            detail: detail.to_owned(),
+            who: None,
+            message: Some(message),
+        };
         if let Some(refusal) = find_refusal(error) {
-            let message = Some(refusal.to_string());
-            return Self { failure: Failure::Forbidden, detail: "endpoint policy".into(), message };
+            return told(Failure::Forbidden, "endpoint policy", refusal.to_string());
+        }
+        if let Some(cause) = find::<CredentialFailure>(error) {
+            return told(Failure::Unidentified(cause.kind()), "credentials", cause.to_string());
         }
         let text = error.to_string();
         let status = status_of(&text);
         let code = code_of(&text);
         let failure = classify(error, status, code);
         let detail = match (status, code) {
-            (Some(status), Some(code)) => format!("HTTP {status}, {code}"),
+            (Some(status), Some(code)) => match advice(code) {
+                Some(advice) => format!("HTTP {status}, {code}: {advice}"),
+                None => format!("HTTP {status}, {code}"),
+            },
             (Some(status), None) => format!("HTTP {status}"),
             (None, _) => innermost_text(error),
         };
-        Self { failure, detail, message: None }
+        let who = find::<AskedAs>(error).map(|asked| Arc::clone(&asked.who));
+        Self { failure, detail, who, message: None }
     }
 
     /// The error to report about `target`, which is `file <uri>` or `bucket <uri>`.
@@ -74,10 +93,17 @@ impl StoreFailure {
             }
             Failure::Forbidden => (
                 ErrorKind::PermissionDenied,
-                self.message.clone().unwrap_or_else(|| {
-                    format!("access to {target} was denied by the store ({detail})")
+                self.message.clone().unwrap_or_else(|| match &self.who {
+                    Some(who) => {
+                        format!("access to {target} with {who} was denied by the store ({detail})")
+                    }
+                    None => format!("access to {target} was denied by the store ({detail})"),
                 }),
             ),
+            Failure::Unidentified(kind) => {
+                let cause = self.message.as_deref().unwrap_or(detail);
+                (kind, format!("{target} cannot be asked for: {cause}"))
+            }
             Failure::Redirected => (
                 ErrorKind::InvalidArgument,
                 format!(
@@ -129,6 +155,10 @@ fn classify(error: &StoreError, status: Option<u16>, code: Option<&str>) -> Fail
             (_, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
                 Failure::Forbidden
             }
+            // Which of them a store answers to a wrong region differs, and so does the status.
+            (_, Some("AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")) => {
+                Failure::Refused
+            }
             (Some(404), _) => Failure::NotFound,
             (Some(412), _) => Failure::Changed,
             (Some(401 | 403), _) => Failure::Forbidden,
@@ -171,6 +201,42 @@ fn classify_without_status(error: &StoreError) -> Failure {
     Failure::Senseless
 }
 
+/// What to do about an error code of S3, where that follows from the code.
+fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "AccessDenied" | "AllAccessDisabled" => {
+            "the identity needs s3:ListBucket and s3:GetBucketLocation on the bucket and \
+             s3:GetObject on its objects"
+        }
+        "InvalidAccessKeyId" | "NotSignedUp" => "the store does not know the access key id",
+        "SignatureDoesNotMatch" => {
+            "the secret key does not belong to the access key id, or the endpoint or region is wrong"
+        }
+        "RequestTimeTooSkewed" => {
+            "the clocks of this server and of the store differ by more than the store allows: set \
+             this server's clock"
+        }
+        "ExpiredToken" | "TokenRefreshRequired" => "the session has expired",
+        "InvalidToken" => "the store does not accept the session's token",
+        "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            "extfs.region is not the region of the bucket"
+        }
+        _ => return None,
+    })
+}
+
+/// The first cause of this type.
+fn find<E: StdError + 'static>(error: &StoreError) -> Option<&E> {
+    let mut current: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = current {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        current = error.source();
+    }
+    None
+}
+
 /// The HTTP status in the text of the client's error; it has no other way out of there.
 fn status_of(text: &str) -> Option<u16> {
     let (_, rest) = text.split_once("status code: ")?;
@@ -205,6 +271,7 @@ fn innermost_text(error: &StoreError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attributed::attribute;
 
     fn generic(text: &str) -> StoreError {
         StoreError::Generic { store: "S3", source: text.to_owned().into() }
@@ -248,6 +315,43 @@ mod tests {
         assert!(shown.contains("SignatureDoesNotMatch"), "{shown}");
         let error = StoreFailure::of(&generic("<html>CANARY</html>")).into_error("file f");
         assert!(!format!("{error:?}").contains("CANARY"), "{error:?}");
+    }
+
+    #[test]
+    fn a_code_says_what_to_do() {
+        for (code, part, kind) in [
+            ("AccessDenied", "s3:GetObject", ErrorKind::PermissionDenied),
+            ("RequestTimeTooSkewed", "clock", ErrorKind::PermissionDenied),
+            ("InvalidAccessKeyId", "access key id", ErrorKind::PermissionDenied),
+            ("AuthorizationHeaderMalformed", "extfs.region", ErrorKind::InvalidArgument),
+        ] {
+            let text = status("403 Forbidden", &format!("<Code>{code}</Code>"));
+            let error = StoreFailure::of(&generic(&text)).into_error("bucket s3://h/b");
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.message().contains(part) && error.message().contains(code), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_denial_says_who_was_denied() {
+        let text = status("403 Forbidden", "<Code>AccessDenied</Code>");
+        let denied = StoreError::PermissionDenied { path: "p".into(), source: text.into() };
+        let error = StoreFailure::of(&attribute(&"extfs.role_arn r".into(), denied));
+        let error = error.into_error("file f");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        let expected = "access to file f with extfs.role_arn r was denied by the store (HTTP 403";
+        assert!(error.message().starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn a_failure_to_get_credentials_is_not_one_of_the_store() {
+        let failed = Error::unavailable("STS is down").caused_by("CANARY");
+        let source = Box::new(CredentialFailure::of(&failed));
+        let error = StoreFailure::of(&StoreError::Generic { store: "S3", source });
+        let error = error.into_error("file f");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.message(), "file f cannot be asked for: STS is down");
+        assert!(!format!("{error:?}").contains("CANARY"));
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl SourceUri {
     /// The endpoint, bucket and prefix that the source means under this specification.
     ///
     /// The host is the endpoint (`scheme://endpoint/bucket/key`) for `minio`, for hosts of known
-    /// clouds, and where no endpoint follows from `cloud_provider` and `region`; else it is the
+    /// clouds, for hosts with a port, and where no endpoint follows from `cloud_provider` and `region`; else it is the
     /// bucket (`scheme://bucket/key`). TLS is as `extfs.use_ssl` says, else on, but off for the
     /// scheme `minio`.
     ///
@@ -313,6 +313,8 @@ impl SourceUri {
 
     fn host_is_endpoint(&self, derived: &str) -> bool {
         self.scheme == Scheme::Minio
+            // No bucket has a port.
+            || self.authority.contains(':')
             || self.host_is_cloud_endpoint()
             || self.authority.eq_ignore_ascii_case(derived)
     }

@@ -73,7 +73,9 @@ pub struct IssuedKeys {
 
 /// Makes keys for the storage of the table that lies at a location, by the server's clock.
 #[derive(Clone)]
-pub struct Vending(Arc<dyn Fn(&str, SystemTime) -> IssuedKeys + Send + Sync>);
+pub struct Vending(Arc<Issue>);
+
+type Issue = dyn Fn(&str, SystemTime) -> IssuedKeys + Send + Sync;
 
 impl Vending {
     /// Vending by this function.

@@ -13,20 +13,27 @@
 //! | `GET /_faults` | each fault with its number of hits |
 //! | `DELETE /_faults` | removes them |
 //!
-//! It is no model of S3's versions, access policies or eventual errors: requests that need what is
+//! Beside S3 it is the token service, instance metadata and the agent that gives containers their
+//! keys, for the roles that [`S3Identities`] names; the sessions that these open are checked at
+//! every request, for their token, their end, and what their role's policy lets them do.
+//!
+//! It is no model of S3's versions, bucket policies or eventual errors: requests that need what is
 //! not built are answered `NotImplemented`.
 
 mod faults;
 mod http;
+mod identities;
+mod metadata;
+mod policy;
 mod service;
 mod stats;
 mod store;
+mod sts;
 mod tls;
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -39,10 +46,11 @@ use tokio::task::JoinHandle;
 
 pub use self::faults::S3Fault;
 use self::http::Front;
+use self::identities::{Bearer, Identities};
+pub use self::identities::{S3Identities, S3Role, S3User};
 use self::service::{Domain, Service, Shared};
 pub use self::stats::{S3Op, S3Stats};
 use self::store::{Object, Precondition, Store};
-use crate::convert::write;
 
 /// How a server is to be.
 #[derive(Clone, Debug)]
@@ -63,6 +71,8 @@ pub struct S3Options {
     pub tls: bool,
     /// Buckets to begin with.
     pub buckets: Vec<String>,
+    /// Who there is beside the owner of the access key, who may do everything.
+    pub identities: S3Identities,
     /// Seed of the faults' choices.
     pub seed: u64,
 }
@@ -78,6 +88,7 @@ impl Default for S3Options {
             domain: "s3.localhost".to_owned(),
             tls: false,
             buckets: vec!["lake".to_owned()],
+            identities: S3Identities::default(),
             seed: 0,
         }
     }
@@ -109,14 +120,16 @@ impl S3Server {
     /// Starts a server on the current runtime; it answers when this returns.
     ///
     /// # Errors
-    /// The port is taken, or the domain makes no certificate.
+    /// The port is taken, the domain makes no certificate, or a policy is not understood.
     pub async fn start(options: S3Options) -> anyhow::Result<Self> {
-        let keys = HashMap::from([(options.access_key.clone(), options.secret_key.clone())]);
+        let identities = Identities::new(&options.identities)?;
+        let owner = Bearer::owner(&options.secret_key, options.session_token.as_deref());
+        identities.add(&options.access_key, owner);
         let shared = Arc::new(Shared {
             store: Store::default(),
             counters: stats::Counters::default(),
             faults: faults::Faults::new(options.seed),
-            keys: RwLock::new(keys),
+            identities,
             session_token: options.session_token.clone(),
             region: options.region.clone(),
             domain: options.domain.clone(),
@@ -135,7 +148,8 @@ impl S3Server {
         let service = Service(Arc::clone(&shared));
         let mut builder = S3ServiceBuilder::new(service.clone());
         builder.set_auth(service.clone());
-        builder.set_access(service);
+        builder.set_access(service.clone());
+        builder.set_route(service);
         builder.set_host(Domain(options.domain.clone()));
         let front = Front { shared: Arc::clone(&shared), service: builder.build() };
         let task = tokio::spawn(http::serve(listener, acceptor, front));
@@ -244,12 +258,27 @@ impl S3Server {
 
     /// Lets clients sign with one more key, or gives a key another secret.
     pub fn add_key(&self, access_key: &str, secret_key: &str) {
-        write(&self.shared.keys).insert(access_key.to_owned(), secret_key.to_owned());
+        let bearer = Bearer::owner(secret_key, self.shared.session_token.as_deref());
+        self.shared.identities.add(access_key, bearer);
     }
 
     /// Refuses requests signed with this key from now on.
     pub fn remove_key(&self, access_key: &str) {
-        write(&self.shared.keys).remove(access_key);
+        self.shared.identities.remove(access_key);
+    }
+
+    /// Puts a role in place of one with the same ARN. Sessions that were opened before keep what
+    /// they could do.
+    ///
+    /// # Errors
+    /// A policy that is not understood.
+    pub fn set_role(&self, role: &S3Role) -> anyhow::Result<()> {
+        self.shared.identities.set_role(role)
+    }
+
+    /// Lets every session that was opened until now end at once.
+    pub fn expire_sessions(&self) {
+        self.shared.identities.expire_sessions();
     }
 
     /// A client of `bucket` with the right key, path-style. Its options and retries are

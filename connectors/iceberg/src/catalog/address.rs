@@ -32,7 +32,8 @@ impl Addresses {
     pub(super) fn config(settings: &CatalogSettings) -> Result<Url> {
         let mut url = checked(&format!("{}/config", version_root(&settings.uri)))?;
         if let Some(warehouse) = &settings.warehouse {
-            url.query_pairs_mut().append_pair("warehouse", warehouse);
+            // Not as a form does it: a space written as a plus sign would be signed as one.
+            url.set_query(Some(&format!("warehouse={}", encoded(warehouse))));
         }
         Ok(url)
     }

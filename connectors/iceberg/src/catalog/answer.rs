@@ -57,12 +57,13 @@ impl Answer {
     ///
     /// # Errors
     /// That of `refused`; `Corrupt` for what is no JSON object. The text shows nothing of it.
-    pub(super) fn json(&self, refused: impl FnOnce(&Self) -> Error) -> Result<Value> {
+    pub(super) fn json(&self, uri: &Url, refused: impl FnOnce(&Self) -> Error) -> Result<Value> {
         if !self.is_success() {
             return Err(refused(self));
         }
         let malformed = |what: String| {
-            Error::corrupt(format!("an answer is no JSON object: {what}")).about(Subject::Source)
+            Error::corrupt(format!("{uri}: an answer is no JSON object: {what}"))
+                .about(Subject::Source)
         };
         match serde_json::from_slice::<Value>(&self.body) {
             Ok(value) if value.is_object() => Ok(value),
@@ -119,7 +120,7 @@ pub(super) fn at(uri: &Url) -> impl Fn(Error) -> Error {
     move |error| match error.kind() {
         // The policy's text is complete by itself.
         ErrorKind::PermissionDenied => error,
-        _ => error.context(format!("the catalog {uri}")),
+        _ => error.context(uri),
     }
 }
 

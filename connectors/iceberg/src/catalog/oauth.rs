@@ -139,7 +139,7 @@ impl TokenServer {
         let [credential, secret] = &self.secrets;
         let secrets = [credential, secret];
         let answer = self.transport.send(&make, ANSWER_BYTES_MAX, &secrets, stats).await?;
-        let token = answer.json(|answer| self.refused(answer))?;
+        let token = answer.json(&self.url, |answer| self.refused(answer))?;
         self.read(&token, now)
     }
 

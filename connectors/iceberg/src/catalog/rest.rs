@@ -256,7 +256,7 @@ impl CatalogClient {
                     headers.insert(AUTHORIZATION, bearer(token)?);
                 }
                 (Proof::Keys(keys), Authorizer::Signer(signer)) => {
-                    signer.sign(keys, &mut request)?
+                    signer.sign(keys, &mut request)?;
                 }
                 _ => {}
             }

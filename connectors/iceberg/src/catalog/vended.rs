@@ -4,7 +4,7 @@
 //! read from the endpoint that the source names, so a catalog cannot choose where keys are sent.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -129,43 +129,29 @@ fn none_served<'a>(entries: impl Iterator<Item = &'a Map<String, Value>>) -> Err
     ))
 }
 
-/// Asks the catalog for keys, each time anew; the first time it has those that came with the table.
+/// Asks the catalog for keys, each time for others.
 pub(super) struct VendedIssuer {
     catalog: Arc<RestCatalog>,
-    location: String,
-    first: Mutex<Option<AwsCredentials>>,
     stats: Arc<IoStats>,
 }
 
 impl VendedIssuer {
-    pub(super) fn new(
-        catalog: Arc<RestCatalog>,
-        location: String,
-        first: AwsCredentials,
-        stats: Arc<IoStats>,
-    ) -> Self {
-        Self { catalog, location, first: Mutex::new(Some(first)), stats }
+    pub(super) fn new(catalog: Arc<RestCatalog>, stats: Arc<IoStats>) -> Self {
+        Self { catalog, stats }
     }
 }
 
 impl fmt::Debug for VendedIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VendedIssuer({:?})", self.catalog)
+        let settings = &self.catalog.settings;
+        write!(f, "the catalog {} for table {}", settings.uri, settings.table)
     }
 }
 
 #[async_trait]
 impl CredentialSource for VendedIssuer {
     async fn credentials(&self) -> Result<Arc<AwsCredentials>> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let now = self.catalog.clock.now();
-        match first.filter(|first| first.expires_at.is_none_or(|end| now < end)) {
-            Some(first) => Ok(Arc::new(first)),
-            None => {
-                let storage = self.catalog.renew_storage(&self.location, &self.stats).await?;
-                Ok(Arc::new(storage.credentials))
-            }
-        }
+        self.catalog.keys(&self.stats).await.map(Arc::new)
     }
 
     async fn renew(&self, _rejected: &AwsCredentials) -> Result<Arc<AwsCredentials>> {

@@ -4,6 +4,7 @@
 //! Text work alone; nothing here speaks to a catalog. The secrets are taken out as those of
 //! `extfs` are, and live in `SourceSecrets` under names that begin with `catalog.`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use pandion_types::{Error, Result, Secret};
@@ -12,6 +13,8 @@ use url::Url;
 
 use super::{STARS, SourceFormat, SourceSecrets, bad_json};
 
+/// Where the object stands in the specification.
+const KEY: &str = "catalog";
 /// The keys that anyone may see, sorted.
 const PUBLIC_KEYS: [&str; 12] = [
     "audience",
@@ -103,11 +106,11 @@ pub enum CatalogAuthentication {
 
 /// Reads the object, hands each non-empty secret to `take_secret` and leaves stars in its place.
 pub(super) fn read_catalog(
-    value: Option<&mut Value>,
+    document: &mut BTreeMap<String, Value>,
     format: SourceFormat,
     take_secret: &mut dyn FnMut(&'static str, &str) -> Result<()>,
 ) -> Result<Option<CatalogSettings>> {
-    match value {
+    match document.get_mut(KEY) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(_)) if format != SourceFormat::IcebergTable => invalid(format!(
             "catalog is only valid for format \"iceberg-table\", got format {:?}",
@@ -158,8 +161,11 @@ fn read_object(
 }
 
 /// Puts the secrets back in place of their stars.
-pub(super) fn join_catalog(value: Option<&mut Value>, secrets: &SourceSecrets) -> Result<()> {
-    let Some(Value::Object(object)) = value else { return Ok(()) };
+pub(super) fn join_catalog(
+    document: &mut BTreeMap<String, Value>,
+    secrets: &SourceSecrets,
+) -> Result<()> {
+    let Some(Value::Object(object)) = document.get_mut(KEY) else { return Ok(()) };
     for (key, stored) in SECRETS {
         let Some(value) = object.get_mut(key) else { continue };
         if value.as_str().is_none_or(str::is_empty) {
@@ -176,8 +182,8 @@ pub(super) fn join_catalog(value: Option<&mut Value>, secrets: &SourceSecrets) -
 
 /// Puts stars for everything that may be secret, also in an object that is refused; `None` for
 /// what is no object.
-pub(super) fn redact_catalog(value: Option<&mut Value>) -> Option<()> {
-    let object = match value {
+pub(super) fn redact_catalog(document: &mut BTreeMap<String, Value>) -> Option<()> {
+    let object = match document.get_mut(KEY) {
         None | Some(Value::Null) => return Some(()),
         Some(value) => value.as_object_mut()?,
     };

@@ -88,12 +88,30 @@ impl ExternalSpec {
         }
         match mode {
             None | Some(CredentialMode::AccessKey | CredentialMode::Anonymous) => Ok(()),
+            Some(CredentialMode::RoleArn | CredentialMode::Iam) => {
+                self.validate_identity(uri).map_err(wrapped)
+            }
             Some(mode) => Err(wrapped(Error::unsupported(format!(
                 "credential mode {} is not supported by this server yet; it supports: \
-                 access_key_id+access_key_value, anonymous=true",
+                 access_key_id+access_key_value, anonymous=true, role_arn, use_iam=true",
                 mode.name()
             )))),
         }
+    }
+
+    /// The credential mode of `extfs`; exactly one is set.
+    ///
+    /// # Errors
+    /// `InvalidArgument` about the source, with the texts of Milvus; also where the catalog hands
+    /// out the credentials.
+    pub fn credential_mode(&self) -> Result<CredentialMode> {
+        let provider = CloudProvider::from_name(self.extfs("cloud_provider"));
+        self.validate_credential_mode(provider.unwrap_or(CloudProvider::Minio))
+            .and_then(|mode| match mode {
+                Some(mode) => Ok(mode),
+                None => invalid("extfs has no credential mode: the catalog hands them out"),
+            })
+            .map_err(|error| error.about(Subject::Source).context("external_spec is invalid"))
     }
 
     /// Whether the catalog is asked for the credentials, so that `extfs` has none.

@@ -3,11 +3,11 @@
 //! closed or it is told to terminate, so that no test leaves it behind.
 
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Parser;
-use pandion_testkit::s3::{S3Fault, S3Options, S3Server};
+use pandion_testkit::s3::{S3Fault, S3Identities, S3Options, S3Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -38,6 +38,13 @@ struct Arguments {
     /// Write the certificate that clients must trust to this file, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls")]
     cert_out: Option<PathBuf>,
+    /// Users and roles, as a JSON file: see `S3Identities`. The server is then also the token
+    /// service, instance metadata and the agent of containers for them, on the same port.
+    #[arg(long, value_name = "FILE")]
+    identities: Option<PathBuf>,
+    /// End every session after so many seconds, whatever it was asked to last.
+    #[arg(long)]
+    session_seconds: Option<u64>,
     /// Hold every answer back for so many milliseconds.
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
@@ -83,7 +90,13 @@ async fn start(arguments: &Arguments) -> anyhow::Result<S3Server> {
             None => (bucket.as_str(), None),
         })
         .collect();
+    let mut identities = match &arguments.identities {
+        Some(file) => read_identities(file)?,
+        None => S3Identities::default(),
+    };
+    identities.session_seconds = arguments.session_seconds.or(identities.session_seconds);
     let server = S3Server::start(S3Options {
+        identities,
         port: arguments.port,
         access_key: arguments.access_key.clone(),
         secret_key: arguments.secret_key.clone(),
@@ -106,6 +119,11 @@ async fn start(arguments: &Arguments) -> anyhow::Result<S3Server> {
         std::fs::write(file, pem).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(server)
+}
+
+fn read_identities(file: &Path) -> anyhow::Result<S3Identities> {
+    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is not as expected", file.display()))
 }
 
 /// Ends, with an error that says nothing, when the standard input does. A thread of its own reads it, because the runtime would wait

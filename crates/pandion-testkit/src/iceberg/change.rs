@@ -50,8 +50,8 @@ pub struct Change {
     pub defect: Option<Defect>,
 }
 
-/// What may be wrong with the files of a commit. All but one of the files of the commit may be
-/// affected, too: a defect spoils every file that it can.
+/// What may be wrong with the files of a commit. It is wrong with every file of the commit that can
+/// have the defect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Defect {
     /// Data files do not exist.

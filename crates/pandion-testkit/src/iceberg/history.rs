@@ -21,6 +21,7 @@ impl TableWriter {
     /// # Errors
     /// No such snapshot, or a store that fails.
     pub async fn branch(&mut self, name: &str, snapshot: i64) -> anyhow::Result<()> {
+        self.state_of(Some(snapshot))?;
         if name == MAIN_BRANCH {
             self.metadata.snapshot_log.push((self.clock_ms + self.options.step_ms, snapshot));
         }

@@ -13,7 +13,6 @@ use iceberg::spec::{
 };
 
 use super::metadata::SnapshotEntry;
-use crate::convert::to_i64;
 
 /// What tells the files of a table apart: the URI, and where the content starts for one of several
 /// deletion vectors in a Puffin file.
@@ -280,7 +279,6 @@ pub(super) fn count<'a>(
 ) -> (i64, i64) {
     let found = files.filter(|file| file.content_type() == content);
     found.fold((0, 0), |(files, rows), file| {
-        let more = usize::try_from(file.record_count()).map_or(i64::MAX, to_i64);
-        (files + 1, rows + more)
+        (files + 1, rows + i64::try_from(file.record_count()).unwrap_or(0))
     })
 }

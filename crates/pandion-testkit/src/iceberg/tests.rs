@@ -549,3 +549,190 @@ async fn a_table_lies_in_a_bucket_of_the_server() {
     assert!(server.keys("lake").iter().any(|known| known == key), "{key}");
     assert!(table.place().key("s3://other/some/table/x").is_err());
 }
+
+/// Every primitive type with a value, and its Arrow column with a null after it.
+fn every_type() -> Vec<(&'static str, PrimitiveType, ArrayRef, Literal)> {
+    use arrow::array as arrays;
+
+    let fixed = |bytes: &'static [u8]| -> ArrayRef {
+        let rows = [Some(bytes), None].into_iter();
+        let size = i32::try_from(bytes.len()).unwrap();
+        Arc::new(arrays::FixedSizeBinaryArray::try_from_sparse_iter_with_size(rows, size).unwrap())
+    };
+    let decimal = arrays::Decimal128Array::from(vec![Some(-12_345), None]);
+    let decimal = decimal.with_precision_and_scale(9, 2).unwrap();
+    let micros = arrays::TimestampMicrosecondArray::from(vec![Some(1_700_000_000_000_001), None]);
+    let nanos = arrays::TimestampNanosecondArray::from(vec![Some(1_700_000_000_000_000_001), None]);
+    let (micros_utc, nanos_utc) = (micros.clone(), nanos.clone());
+    let (micros_utc, nanos_utc) =
+        (micros_utc.with_timezone("+00:00"), nanos_utc.with_timezone("+00:00"));
+    let precise = PrimitiveType::Decimal { precision: 9, scale: 2 };
+    let uuid = Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+    let long = Literal::long::<i64>;
+    let binary = || Literal::binary([9, 8, 7]);
+    vec![
+        (
+            "bool",
+            PrimitiveType::Boolean,
+            Arc::new(arrays::BooleanArray::from(vec![Some(true), None])),
+            Literal::bool(true),
+        ),
+        (
+            "date",
+            PrimitiveType::Date,
+            Arc::new(arrays::Date32Array::from(vec![Some(-3), None])),
+            Literal::int(-3),
+        ),
+        (
+            "time",
+            PrimitiveType::Time,
+            Arc::new(arrays::Time64MicrosecondArray::from(vec![Some(5), None])),
+            long(5),
+        ),
+        ("timestamp", PrimitiveType::Timestamp, Arc::new(micros), long(1_700_000_000_000_001)),
+        (
+            "timestamptz",
+            PrimitiveType::Timestamptz,
+            Arc::new(micros_utc),
+            long(1_700_000_000_000_001),
+        ),
+        (
+            "timestamp_ns",
+            PrimitiveType::TimestampNs,
+            Arc::new(nanos),
+            long(1_700_000_000_000_000_001),
+        ),
+        (
+            "timestamptz_ns",
+            PrimitiveType::TimestamptzNs,
+            Arc::new(nanos_utc),
+            long(1_700_000_000_000_000_001),
+        ),
+        ("decimal", precise, Arc::new(decimal), Literal::decimal(-12_345)),
+        (
+            "uuid",
+            PrimitiveType::Uuid,
+            fixed(b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef"),
+            Literal::uuid(uuid),
+        ),
+        ("fixed", PrimitiveType::Fixed(3), fixed(&[9, 8, 7]), binary()),
+        (
+            "binary",
+            PrimitiveType::Binary,
+            Arc::new(arrays::BinaryArray::from(vec![Some(&[9, 8, 7][..]), None])),
+            binary(),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn every_type_is_written_and_may_be_a_default() {
+    let types = every_type();
+    let fields = types.iter().zip(2..).map(|((name, primitive, ..), id)| {
+        let field = NestedField::optional(id, name, Type::Primitive(primitive.clone()));
+        Arc::new(field)
+    });
+    let id = NestedField::required(1, "id", Type::Primitive(PrimitiveType::Int));
+    let id_only = Schema::builder().with_fields([Arc::new(id.clone())]).build().unwrap();
+    let schema = Schema::builder().with_fields([Arc::new(id)]).with_fields(fields).build().unwrap();
+    let options = || TableOptions::version(FormatVersion::V3);
+    let place = || Place::in_memory().unwrap();
+    let mut table = TableWriter::create(place(), schema, &[], options()).await.unwrap();
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    let columns = types.iter().map(|(name, _, array, _)| (*name, Arc::clone(array), true));
+    let columns = [("id", Arc::clone(&ids), false)].into_iter().chain(columns);
+    let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let snapshot = table.append(&[rows]).await.unwrap();
+    let rows = table.rows().unwrap();
+    let file = &Reader::open(&table).await.live_files(snapshot).await[0];
+    for ((name, primitive, _, value), id) in types.iter().zip(2..) {
+        assert_eq!(rows[0].values[*name].as_ref(), Some(value), "{name}");
+        assert_eq!(rows[1].values[*name], None, "{name}");
+        assert_eq!(file.null_value_counts()[&id], 1, "{name}");
+        let bound = &file.lower_bounds()[&id];
+        assert_eq!((bound.data_type(), bound), (primitive, &file.upper_bounds()[&id]), "{name}");
+        assert_eq!(Literal::from(bound.clone()), *value, "{name}");
+    }
+    check(&table).await;
+
+    let mut table = TableWriter::create(place(), id_only, &[], options()).await.unwrap();
+    table.append(&[RecordBatch::try_from_iter([("id", ids)]).unwrap()]).await.unwrap();
+    for (name, primitive, _, value) in types {
+        let change = SchemaChange::add_with_default(name, primitive, value.clone());
+        table.evolve_schema(&[change]).await.unwrap();
+        assert_eq!(table.rows().unwrap()[1].values[name], Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn structs_lists_and_maps_evolve_inside() {
+    let primitive = Type::Primitive;
+    let inner = iceberg::spec::StructType::new(vec![
+        Arc::new(NestedField::optional(10, "city", primitive(PrimitiveType::String))),
+        Arc::new(NestedField::optional(11, "number", primitive(PrimitiveType::Int))),
+    ]);
+    let map = iceberg::spec::MapType::optional(
+        20,
+        primitive(PrimitiveType::String),
+        21,
+        primitive(PrimitiveType::Int),
+    );
+    let fields = [
+        Arc::new(NestedField::required(1, "id", primitive(PrimitiveType::Int))),
+        Arc::new(NestedField::optional(2, "home", Type::Struct(inner))),
+        Arc::new(NestedField::optional(3, "counts", Type::Map(map))),
+    ];
+    let schema = Schema::builder().with_fields(fields).build().unwrap();
+    let options = TableOptions::version(FormatVersion::V3);
+    let place = Place::in_memory().unwrap();
+    let mut table = TableWriter::create(place, schema, &[], options).await.unwrap();
+    table.append(&[nested_rows()]).await.unwrap();
+    let to = "town".to_owned();
+    table
+        .evolve_schema(&[
+            SchemaChange::Rename { from: "home.city".to_owned(), to },
+            SchemaChange::Promote { name: "home.number".to_owned(), to: PrimitiveType::Long },
+            SchemaChange::add_with_default("home.zip", PrimitiveType::Int, Literal::int(7)),
+            SchemaChange::MoveFirst("home.zip".to_owned()),
+        ])
+        .await
+        .unwrap();
+    let schema = table.schema().unwrap();
+    assert_eq!(schema.field_by_name("home.town").unwrap().id, 10);
+    assert_eq!(schema.field_by_name("home.zip").unwrap().id, 22);
+    let rows = table.rows().unwrap();
+    let home = [Literal::int(7), Literal::string("Oslo"), Literal::long(5)].map(Some);
+    assert_eq!(rows[0].values["home"], Some(Literal::Struct(home.into_iter().collect())));
+    let counts = [(Literal::string("a"), Some(Literal::int(1))), (Literal::string("b"), None)];
+    assert_eq!(rows[0].values["counts"], Some(Literal::Map(counts.into_iter().collect())));
+    assert_eq!((&rows[1].values["home"], &rows[1].values["counts"]), (&None, &None));
+    check(&table).await;
+}
+
+/// A row with everything, and one with nulls.
+fn nested_rows() -> RecordBatch {
+    use arrow::array::{Array as _, Int32Builder, MapBuilder, StringBuilder, StructArray};
+    use arrow::buffer::NullBuffer;
+    use arrow::datatypes::{DataType, Field};
+
+    let field = |name: &str, data_type| Arc::new(Field::new(name, data_type, true));
+    let fields = vec![field("city", DataType::Utf8), field("number", DataType::Int32)].into();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec![Some("Oslo"), None])),
+        Arc::new(Int32Array::from(vec![Some(5), None])),
+    ];
+    let nulls = NullBuffer::from(vec![true, false]);
+    let home: ArrayRef = Arc::new(StructArray::new(fields, columns, Some(nulls)));
+    let mut counts = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+    counts.keys().append_value("a");
+    counts.values().append_value(1);
+    counts.keys().append_value("b");
+    counts.values().append_null();
+    counts.append(true).unwrap();
+    counts.append(false).unwrap();
+    let counts: ArrayRef = Arc::new(counts.finish());
+    assert_eq!((home.null_count(), counts.null_count()), (1, 1));
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    let columns = [("id", ids, false), ("home", home, true), ("counts", counts, true)];
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}

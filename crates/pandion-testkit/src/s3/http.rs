@@ -1,5 +1,6 @@
 //! The HTTP side of the server: connections, the `/_stats` and `/_faults` pages, and the faults
-//! themselves, which happen before or after a request reaches the S3 service.
+//! themselves, which happen before or after a request reaches the S3 service. Refusals of requests
+//! to the token service are brought into its own form here, whoever made them.
 
 use std::io;
 use std::sync::Arc;
@@ -21,8 +22,10 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::faults::{Failure, S3Fault, Verdict};
+use super::metadata;
 use super::service::{Shared, bucket_of_host};
 use super::stats::S3Op;
+use super::sts;
 use crate::convert::{to_u64, to_usize};
 
 /// The path of the counters: GET reads them, DELETE reads and resets them.
@@ -82,11 +85,14 @@ impl Front {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
-        let target = Target::of(&self.shared.domain, &request);
+        let mut target = Target::of(&self.shared.domain, &request);
         if !target.is_virtual_host {
             match request.uri().path() {
                 STATS_PATH => return Ok(self.stats_page(request.method())),
                 FAULTS_PATH => return Ok(self.faults_page(request).await),
+                path if metadata::is_metadata(&self.shared.identities, path) => {
+                    target.op = S3Op::Metadata;
+                }
                 _ => {}
             }
         }
@@ -98,11 +104,14 @@ impl Front {
         if !verdict.latency.is_zero() {
             tokio::time::sleep(verdict.latency).await;
         }
-        let response = self.perform(request, &verdict).await?;
+        let response = self.perform(request, target.op, &verdict).await?;
 
         if response.status().as_u16() >= 400 {
             self.shared.counters.count_failure();
-            return Ok(response);
+            return match target.op {
+                S3Op::Sts => sts_refusal(response).await,
+                _ => Ok(response),
+            };
         }
         let sent = response.body().size_hint().exact().unwrap_or_default();
         if target.op == S3Op::Get {
@@ -121,18 +130,30 @@ impl Front {
     async fn perform(
         &self,
         request: Request<Incoming>,
+        op: S3Op,
         verdict: &Verdict,
     ) -> Result<Response<Body>, HttpError> {
         let Some(failure) = &verdict.failure else {
-            return self.service.call(request.map(Body::from)).await;
+            return self.serve(request, op).await;
         };
         if failure.applied {
-            drop(self.service.call(request.map(Body::from)).await?);
+            drop(self.serve(request, op).await?);
         } else {
             // The client is still sending: an unread body would show as a broken connection.
             drop(request.into_body().collect().await);
         }
         failure_response(failure)
+    }
+
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        op: S3Op,
+    ) -> Result<Response<Body>, HttpError> {
+        match op {
+            S3Op::Metadata => Ok(metadata::answer(&self.shared.identities, &request)),
+            _ => self.service.call(request.map(Body::from)).await,
+        }
     }
 
     fn stats_page(&self, method: &Method) -> Response<Body> {
@@ -186,7 +207,10 @@ impl Target {
         let asks = |name: &str| {
             query.split('&').any(|pair| pair.split('=').next().is_some_and(|found| found == name))
         };
+        let is_sts =
+            bucket.is_none() && sts::is_sts(request.method(), request.uri(), request.headers());
         let op = match (request.method(), has_key) {
+            _ if is_sts => S3Op::Sts,
             (&Method::GET, true) => S3Op::Get,
             (&Method::GET, false) if has_bucket && !asks("location") => S3Op::List,
             (&Method::HEAD, true) => S3Op::Head,
@@ -197,6 +221,23 @@ impl Target {
         };
         Self { op, resource, is_virtual_host: bucket.is_some() }
     }
+}
+
+/// A refusal with the same code, in the form of the token service.
+async fn sts_refusal(response: Response<Body>) -> Result<Response<Body>, HttpError> {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(HttpError::new)?.to_bytes();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    if body.contains("<ErrorResponse") {
+        return Ok(Response::from_parts(parts, Body::from(body)));
+    }
+    let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    let code = match code.map_or("InternalFailure", |(code, _)| code) {
+        "InvalidAccessKeyId" => "InvalidClientTokenId",
+        code => code,
+    };
+    let refusal = sts::refusal(parts.status, code);
+    Ok(Response::from_parts(parts, refusal.output))
 }
 
 fn json(value: &impl serde::Serialize) -> Response<Body> {
@@ -270,6 +311,14 @@ mod tests {
         check(Method::DELETE, host, "/b/k", S3Op::Delete, "b/k");
         check(Method::DELETE, host, "/b/k?uploadId=u", S3Op::Other, "b/k");
         check(Method::PUT, host, "/b", S3Op::Other, "b");
+        check(Method::POST, host, "/", S3Op::Other, "");
+    }
+
+    #[test]
+    fn forms_sent_to_the_root_are_for_the_token_service() {
+        let form = Request::post("/").header("content-type", "application/x-www-form-urlencoded");
+        let target = Target::of("s3.localhost", &form.body(()).unwrap());
+        assert_eq!(target.op, S3Op::Sts);
     }
 
     #[test]

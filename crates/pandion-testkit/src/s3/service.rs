@@ -1,11 +1,11 @@
 //! The S3 operations over the [`Store`], and who may ask for them. Versions, ACLs, tags and the
 //! like are not built: asking for them gives `NotImplemented`, never a wrong answer.
 
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use hyper::{HeaderMap, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::{
@@ -20,11 +20,13 @@ use s3s::dto::{
     StreamingBlob, Timestamp, UploadPartInput, UploadPartOutput,
 };
 use s3s::host::{S3Host, VirtualHost};
+use s3s::path::S3Path;
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 
+use super::identities::{Denial, Identities};
 use super::stats::Counters;
 use super::store::{ListQuery, Object, Precondition, Refusal, Store};
-use crate::convert::{read, to_i32, to_i64, to_u64, to_usize};
+use crate::convert::{to_i32, to_i64, to_u64, to_usize};
 
 /// What S3 lists in one page at most.
 const LIST_KEYS_MAX: i32 = 1000;
@@ -35,9 +37,9 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) counters: Counters,
     pub(crate) faults: super::faults::Faults,
-    /// Secret keys by access key.
-    pub(crate) keys: RwLock<HashMap<String, String>>,
-    /// The token that must come with every request; with `None`, none may come.
+    /// Who may sign requests, and for what.
+    pub(crate) identities: Identities,
+    /// The token that must come with the owner's keys; with `None`, none may come.
     pub(crate) session_token: Option<String>,
     pub(crate) region: String,
     pub(crate) domain: String,
@@ -70,46 +72,90 @@ impl S3Host for Domain {
 #[async_trait::async_trait]
 impl S3Auth for Service {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let keys = read(&self.0.keys);
-        let secret = keys.get(access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
-        Ok(SecretKey::from(secret.as_str()))
+        let bearer = self.0.identities.bearer(access_key);
+        let bearer = bearer.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        Ok(SecretKey::from(bearer.secret))
     }
 }
 
 #[async_trait::async_trait]
 impl S3Access for Service {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        if context.credentials().is_none() {
+        let Some(credentials) = context.credentials() else {
             return Err(s3_error!(AccessDenied, "anonymous requests are refused"));
-        }
-        let header = |name: &str| context.headers().get(name).and_then(|text| text.to_str().ok());
-        let query = context.uri().query().unwrap_or_default();
-        let parameter = |name: &str| {
-            let text = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-            text.map(|text| percent_encoding::percent_decode_str(text).decode_utf8_lossy())
         };
-
-        let scope = header("authorization")
-            .and_then(|text| text.split_once("Credential="))
-            .map(|(_, scope)| scope.into())
-            .or_else(|| parameter("X-Amz-Credential"))
-            .unwrap_or_default();
-        let expected = format!("/{}/s3/aws4_request", self.0.region);
-        if !scope.split(',').next().is_some_and(|scope| scope.ends_with(&expected)) {
+        let bearer = self.0.identities.bearer(&credentials.access_key);
+        let bearer = bearer.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        if !is_scoped(context.headers(), context.uri(), &self.0.region, "s3") {
             return Err(s3_error!(
                 AuthorizationHeaderMalformed,
-                "the scope must end with {expected}"
+                "the scope must be that of s3 in {}",
+                self.0.region
             ));
         }
-
-        let token = header("x-amz-security-token")
-            .map(Into::into)
-            .or_else(|| parameter("X-Amz-Security-Token"));
-        if token.as_deref() != self.0.session_token.as_deref() {
-            return Err(s3_error!(InvalidToken, "the security token is not the expected one"));
+        let token = token_of(context.headers(), context.uri());
+        bearer.check(token.as_deref()).map_err(|denial| match denial {
+            Denial::Expired => s3_error!(ExpiredToken, "the session has expired"),
+            Denial::UnknownKey => s3_error!(InvalidAccessKeyId, "the key needs its session token"),
+            Denial::WrongToken => {
+                s3_error!(InvalidToken, "the security token is not the expected one")
+            }
+        })?;
+        let resource = match context.s3_path() {
+            S3Path::Root => "arn:aws:s3:::".to_owned(),
+            S3Path::Bucket { bucket } => format!("arn:aws:s3:::{bucket}"),
+            S3Path::Object { bucket, key } => format!("arn:aws:s3:::{bucket}/{key}"),
+        };
+        let action = permission(context.s3_op().name());
+        let prefix = parameter(context.uri(), "prefix").unwrap_or_default();
+        if bearer.may(&action, &resource, &[("s3:prefix", &prefix)]) {
+            return Ok(());
         }
-        Ok(())
+        Err(s3_error!(AccessDenied, "{} may not do {action}", bearer.principal))
     }
+}
+
+/// The permission that an operation needs.
+fn permission(operation: &str) -> String {
+    let action = match operation {
+        "HeadObject" => "GetObject",
+        "ListObjects" | "ListObjectsV2" | "HeadBucket" => "ListBucket",
+        "ListBuckets" => "ListAllMyBuckets",
+        "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" | "CopyObject" => {
+            "PutObject"
+        }
+        "DeleteObjects" => "DeleteObject",
+        named => named,
+    };
+    format!("s3:{action}")
+}
+
+/// Whether a signature is scoped to the region and service.
+pub(crate) fn is_scoped(headers: &HeaderMap, uri: &Uri, region: &str, service: &str) -> bool {
+    let scope = header(headers, "authorization")
+        .and_then(|text| text.split_once("Credential="))
+        .map(|(_, scope)| scope.to_owned())
+        .or_else(|| parameter(uri, "X-Amz-Credential"))
+        .unwrap_or_default();
+    let expected = format!("/{region}/{service}/aws4_request");
+    scope.split(',').next().is_some_and(|scope| scope.ends_with(&expected))
+}
+
+/// The session token of a request.
+pub(crate) fn token_of(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    header(headers, "x-amz-security-token")
+        .map(str::to_owned)
+        .or_else(|| parameter(uri, "X-Amz-Security-Token"))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|text| text.to_str().ok())
+}
+
+fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    let query = uri.query().unwrap_or_default();
+    let text = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned())
 }
 
 fn refuse(refusal: Refusal) -> s3s::S3Error {

@@ -20,6 +20,10 @@ pub enum S3Op {
     Delete,
     /// Anything else: requests about buckets.
     Other,
+    /// A request for a session of a role.
+    Sts,
+    /// A request for instance metadata or container credentials.
+    Metadata,
 }
 
 /// What the server was asked since the start or the last reset. Every attempt counts, also one
@@ -40,6 +44,12 @@ pub struct S3Stats {
     pub delete: u64,
     /// Other requests.
     pub other: u64,
+    /// Requests to the token service.
+    #[serde(default)]
+    pub sts: u64,
+    /// Requests for instance metadata and container credentials.
+    #[serde(default)]
+    pub metadata: u64,
     /// Answers with a status of 400 or more.
     pub failed: u64,
     /// Bytes of object bodies in answers to reads.
@@ -51,7 +61,7 @@ pub struct S3Stats {
 }
 
 impl S3Stats {
-    /// Requests of every kind.
+    /// Requests to the store, of every kind.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.list + self.get + self.head + self.put + self.delete + self.other
@@ -67,6 +77,8 @@ pub(crate) struct Counters {
     put: AtomicU64,
     delete: AtomicU64,
     other: AtomicU64,
+    sts: AtomicU64,
+    metadata: AtomicU64,
     failed: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
@@ -106,6 +118,8 @@ impl Counters {
             S3Op::Put => &self.put,
             S3Op::Delete => &self.delete,
             S3Op::Other => &self.other,
+            S3Op::Sts => &self.sts,
+            S3Op::Metadata => &self.metadata,
         };
         add(counter, 1);
         if pinned && op == S3Op::Get {
@@ -148,6 +162,8 @@ impl Counters {
             put: take(&self.put),
             delete: take(&self.delete),
             other: take(&self.other),
+            sts: take(&self.sts),
+            metadata: take(&self.metadata),
             failed: take(&self.failed),
             bytes_read: take(&self.bytes_read),
             bytes_written: take(&self.bytes_written),
