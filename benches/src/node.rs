@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use pandion_proto::schema::FieldSchema;
 use pandion_query::{EngineOptions, QueryEngine, Snapshot};
-use pandion_server::{PublishPolicy, Server, ServerOptions};
+use pandion_server::{NamedSources, PublishPolicy, Server, ServerOptions};
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -46,6 +46,7 @@ impl LocalNode {
             data_dir: data.path().to_owned(),
             local_roots: vec![lake.to_owned()],
             allow_endpoints: Vec::new(),
+            named_sources: NamedSources::default(),
             publish: PublishPolicy::Immediate,
             scalar_index_bytes: SCALAR_INDEX_BYTES,
             vector_cache_bytes: budgets.vector_cache_bytes,

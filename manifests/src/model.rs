@@ -137,11 +137,17 @@ impl Manifest {
     }
 
     /// What caches and indexes call the column that a field is read from. In a folder of files it is
-    /// the column's name; in a table, where names come and go, its id and its type.
+    /// the column's name; in a table, where names come and go, its id and its type, and the names by
+    /// which it is looked for in files without ids.
     #[must_use]
     pub fn column_key(&self, field: &FieldSchema) -> String {
         match self.table.as_ref().and_then(|table| table.column(field.id)) {
-            Some(column) => format!("#{} {}", column.column_id, column.column_type),
+            Some(column) if column.names.is_empty() => {
+                format!("#{} {}", column.column_id, column.column_type)
+            }
+            Some(column) => {
+                format!("#{} {} {:?}", column.column_id, column.column_type, column.names)
+            }
             None => field.external_field.as_ref().unwrap_or(&field.name).clone(),
         }
     }

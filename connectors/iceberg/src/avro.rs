@@ -41,7 +41,8 @@ pub(crate) fn check(bytes: &[u8]) -> Checked<()> {
     while !cursor.rest.is_empty() {
         let count = cursor.count()?;
         let size = cursor.count()?;
-        let block = cursor.take(usize::try_from(size).map_err(|_| "has a block of absurd size")?)?;
+        let block =
+            cursor.take(usize::try_from(size).map_err(|_| "has a block of absurd size")?)?;
         let unpacked = unpacked_bytes(codec, block, left)?;
         left -= unpacked;
         // An entry takes at least a byte; more entries than bytes would be decoded from nothing.

@@ -1,8 +1,7 @@
 //! Which snapshot of a table is read.
 
-use std::fmt;
-
 use iceberg::spec::{SchemaRef, SnapshotRef, TableMetadata};
+use pandion_source::SnapshotChoice;
 use pandion_types::{Error, Result, Subject};
 
 use crate::guard::corrupt;
@@ -13,35 +12,6 @@ const MAIN: &str = "main";
 /// Snapshots, branches or tags that an error lists.
 const LISTED_MAX: usize = 20;
 
-/// A choice among the snapshots of a table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum SnapshotChoice {
-    /// The table's current snapshot, in the table's current schema.
-    #[default]
-    Latest,
-    /// The snapshot with this id, in the schema that it was written in.
-    Id(i64),
-    /// The newest snapshot of a branch, in the table's current schema.
-    Branch(String),
-    /// The snapshot of a tag, in the schema that it was written in.
-    Tag(String),
-    /// The snapshot that was current at a time in milliseconds since 1970, in the schema that it
-    /// was written in.
-    Timestamp(i64),
-}
-
-impl fmt::Display for SnapshotChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Latest => f.write_str("the latest snapshot"),
-            Self::Id(id) => write!(f, "snapshot {id}"),
-            Self::Branch(name) => write!(f, "branch {name:?}"),
-            Self::Tag(name) => write!(f, "tag {name:?}"),
-            Self::Timestamp(ms) => write!(f, "the snapshot at {ms} ms"),
-        }
-    }
-}
-
 /// What a choice came to.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
@@ -51,29 +21,30 @@ pub(crate) struct Chosen {
     pub(crate) schema: SchemaRef,
 }
 
-impl SnapshotChoice {
-    /// Finds the snapshot in a table.
-    ///
-    /// # Errors
-    /// `NotFound` about the source, listing what there is, when the table has no such snapshot.
-    pub(crate) fn resolve(&self, metadata: &TableMetadata) -> Result<Chosen> {
-        let (snapshot, in_current_schema) = match self {
-            Self::Latest => (metadata.current_snapshot().cloned(), true),
-            Self::Id(id) => {
-                let found = metadata.snapshot_by_id(*id);
-                (Some(found.ok_or_else(|| no_snapshot(metadata, *id))?.clone()), false)
-            }
-            Self::Branch(name) if name == MAIN => (metadata.current_snapshot().cloned(), true),
-            Self::Branch(name) => (Some(named(metadata, name, true)?), true),
-            Self::Tag(name) => (Some(named(metadata, name, false)?), false),
-            Self::Timestamp(ms) => (Some(at_time(metadata, *ms)?), false),
-        };
-        let schema = match &snapshot {
-            Some(snapshot) if !in_current_schema => schema_of(metadata, snapshot)?,
-            _ => metadata.current_schema().clone(),
-        };
-        Ok(Chosen { snapshot, schema })
-    }
+/// Finds the snapshot in a table. The newest of a branch is read in the table's current schema, any
+/// other in the schema that it was written in.
+///
+/// # Errors
+/// `NotFound` about the source, listing what there is, when the table has no such snapshot.
+pub(crate) fn resolve(choice: &SnapshotChoice, metadata: &TableMetadata) -> Result<Chosen> {
+    let (snapshot, in_current_schema) = match choice {
+        SnapshotChoice::Latest => (metadata.current_snapshot().cloned(), true),
+        SnapshotChoice::Branch(name) if name == MAIN => {
+            (metadata.current_snapshot().cloned(), true)
+        }
+        SnapshotChoice::Branch(name) => (Some(named(metadata, name, true)?), true),
+        SnapshotChoice::Tag(name) => (Some(named(metadata, name, false)?), false),
+        SnapshotChoice::Timestamp(ms) => (Some(at_time(metadata, *ms)?), false),
+        SnapshotChoice::Id(id) => {
+            let found = metadata.snapshot_by_id(*id);
+            (Some(found.ok_or_else(|| no_snapshot(metadata, *id))?.clone()), false)
+        }
+    };
+    let schema = match &snapshot {
+        Some(snapshot) if !in_current_schema => schema_of(metadata, snapshot)?,
+        _ => metadata.current_schema().clone(),
+    };
+    Ok(Chosen { snapshot, schema })
 }
 
 fn no_snapshot(metadata: &TableMetadata, id: i64) -> Error {
@@ -118,9 +89,8 @@ fn named(metadata: &TableMetadata, name: &str, wants_branch: bool) -> Result<Sna
 /// Names of the table's branches and tags, and whether each is a branch. The library shows them in
 /// no other way than by writing the metadata out.
 fn references(metadata: &TableMetadata) -> Result<Vec<(String, bool)>> {
-    let written = serde_json::to_value(metadata).map_err(|error| {
-        corrupt("the table's metadata cannot be written out").caused_by(error)
-    })?;
+    let written = serde_json::to_value(metadata)
+        .map_err(|error| corrupt("the table's metadata cannot be written out").caused_by(error))?;
     let refs = written.get("refs").and_then(serde_json::Value::as_object);
     let mut refs: Vec<_> = refs
         .into_iter()

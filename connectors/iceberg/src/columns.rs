@@ -55,12 +55,25 @@ impl Columns {
             let all: Vec<_> = problems.iter().map(Error::message).collect();
             return Err(Error::new(first.kind(), all.join("; ")).about(first.subject()));
         }
+        Ok(Self::of(mapped))
+    }
+
+    /// The columns that were resolved before, for those fields that the collection still has.
+    pub(crate) fn known(collection: &CollectionSchema, columns: &[TableColumn]) -> Self {
+        let mapped = columns.iter().filter_map(|column| {
+            let field = collection.field_by_id(column.field)?.clone();
+            Some(MappedColumn { field, column: column.clone() })
+        });
+        Self::of(mapped.collect())
+    }
+
+    fn of(mut mapped: Vec<MappedColumn>) -> Self {
         mapped.sort_by_key(|mapped| mapped.field.id);
         let mut by_column: HashMap<i32, Vec<usize>> = HashMap::new();
         for (at, mapped) in mapped.iter().enumerate() {
             by_column.entry(mapped.column.column_id).or_default().push(at);
         }
-        Ok(Self { mapped, by_column })
+        Self { mapped, by_column }
     }
 
     /// Sorted by field.
@@ -83,9 +96,10 @@ impl Columns {
 pub(crate) fn same_statistics(left: &[TableColumn], right: &[TableColumn]) -> bool {
     let key = |column: &TableColumn| (column.field, column.column_id);
     left.len() == right.len()
-        && left.iter().zip(right).all(|(left, right)| {
-            key(left) == key(right) && left.column_type == right.column_type
-        })
+        && left
+            .iter()
+            .zip(right)
+            .all(|(left, right)| key(left) == key(right) && left.column_type == right.column_type)
 }
 
 fn resolve_field(

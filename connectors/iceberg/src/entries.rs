@@ -202,11 +202,12 @@ fn vector(file: &iceberg::spec::DataFile) -> Result<DeleteKind> {
 }
 
 fn path_bounds(file: &iceberg::spec::DataFile) -> Option<(String, String)> {
-    let bound = |bounds: &std::collections::HashMap<i32, iceberg::spec::Datum>| {
-        match bounds.get(&DELETE_PATH_COLUMN)?.literal() {
-            PrimitiveLiteral::String(path) => Some(path.clone()),
-            _ => None,
-        }
+    let bound = |bounds: &std::collections::HashMap<i32, iceberg::spec::Datum>| match bounds
+        .get(&DELETE_PATH_COLUMN)?
+        .literal()
+    {
+        PrimitiveLiteral::String(path) => Some(path.clone()),
+        _ => None,
     };
     bound(file.lower_bounds()).zip(bound(file.upper_bounds()))
 }

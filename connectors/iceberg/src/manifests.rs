@@ -120,8 +120,7 @@ fn inherit(read: Manifest, manifest: &ManifestFile, place: &str) -> Result<ReadM
         if !entry.is_alive() {
             continue;
         }
-        let inherits =
-            entry.status == ManifestStatus::Added || manifest.sequence_number == 0;
+        let inherits = entry.status == ManifestStatus::Added || manifest.sequence_number == 0;
         let sequence_number = match entry.sequence_number {
             Some(number) => number,
             None if inherits => manifest.sequence_number,

@@ -124,8 +124,11 @@ async fn newest(root: &SourceRoot, folder: &Path, stats: &IoStats) -> Result<Loa
     let Some((version, candidates)) = by_version.pop_last() else {
         return Err(Error::not_found(
             Subject::Source,
-            format!("no Iceberg table at {}: its folder {METADATA_FOLDER} holds no metadata file \
-                     (*.metadata.json)", root.uri_of(&table_folder(folder))),
+            format!(
+                "no Iceberg table at {}: its folder {METADATA_FOLDER} holds no metadata file \
+                     (*.metadata.json)",
+                root.uri_of(&table_folder(folder))
+            ),
         ));
     };
     if candidates.len() > CANDIDATES_MAX {

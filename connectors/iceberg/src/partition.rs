@@ -4,8 +4,8 @@
 //! the value itself, truncation and the transforms of time are ranges, a bucket is a bucket. Nothing
 //! here compares partitions with filters.
 
-use iceberg::spec::{Literal, PartitionSpec, PrimitiveLiteral, PrimitiveType, Schema, Struct};
 use iceberg::spec::Transform;
+use iceberg::spec::{Literal, PartitionSpec, PrimitiveLiteral, PrimitiveType, Schema, Struct};
 use pandion_manifest::{Bucket, ColumnStatistics, StatValue, TableFile};
 use pandion_types::{DataType, Result};
 use serde_json::{Value, json};
@@ -149,7 +149,8 @@ impl MappedPartitionField {
                 let fits = data_type == DataType::Timestamptz
                     || (data_type == DataType::Int64 && !is_date);
                 let range = time_range(self.transform, i64::from(*ordinal)).filter(|_| fits);
-                let range = range.map(|(first, last)| (StatValue::Int(first), StatValue::Int(last)));
+                let range =
+                    range.map(|(first, last)| (StatValue::Int(first), StatValue::Int(last)));
                 range.unzip()
             }
             _ => (None, None),
@@ -210,12 +211,13 @@ fn first_day(year: i64, month: i64) -> Option<i64> {
 /// Makes bounds as narrow as both sources of them say. Bounds that contradict each other tell
 /// nothing.
 fn tighten(statistics: &mut ColumnStatistics, (min, max): Bounds) {
-    let narrower = |held: Option<StatValue>, new: Option<StatValue>, wins: fn(&_, &_) -> bool| {
-        match (held, new) {
+    let narrower =
+        |held: Option<StatValue>, new: Option<StatValue>, wins: fn(&_, &_) -> bool| match (
+            held, new,
+        ) {
             (Some(held), Some(new)) => Some(if wins(&new, &held) { new } else { held }),
             (held, new) => held.or(new),
-        }
-    };
+        };
     statistics.min = narrower(statistics.min.take(), min, |new, held| values::less(held, new));
     statistics.max = narrower(statistics.max.take(), max, values::less);
     if let (Some(min), Some(max)) = (&statistics.min, &statistics.max)

@@ -9,6 +9,8 @@ use object_store::path::Path;
 use pandion_source::IoStats;
 use pandion_types::Result;
 
+use crate::catalog::RestCatalog;
+
 /// What the names of metadata files end in.
 const METADATA_ENDINGS: [&str; 2] = [".metadata.json", ".metadata.json.gz"];
 
@@ -63,13 +65,23 @@ pub trait TableLoader: fmt::Debug + Send + Sync {
     async fn load(&self, stats: &IoStats) -> Result<LoadedMetadata>;
 }
 
+#[async_trait]
+impl TableLoader for RestCatalog {
+    async fn load(&self, stats: &IoStats) -> Result<LoadedMetadata> {
+        let table = self.load_table(stats).await?;
+        let location = table.metadata_location.unwrap_or_default();
+        Ok(LoadedMetadata { metadata: Arc::new(table.metadata), location })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn metadata_files_are_told_by_their_names() {
-        let is_file = |path: &str| matches!(TablePlace::at(Path::from(path)), TablePlace::Metadata(_));
+        let is_file =
+            |path: &str| matches!(TablePlace::at(Path::from(path)), TablePlace::Metadata(_));
         assert!(is_file("wh/t/metadata/v3.metadata.json"));
         assert!(is_file("wh/t/metadata/00001-x.gz.metadata.json"));
         assert!(is_file("wh/t/metadata/v3.metadata.json.gz"));

@@ -79,8 +79,10 @@ pub(crate) fn bound(
     if matches!(data_type, DataType::Json | DataType::Geometry) {
         return None;
     }
-    if let (PrimitiveLiteral::Long(value), PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs) =
-        (literal, kind)
+    if let (
+        PrimitiveLiteral::Long(value),
+        PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs,
+    ) = (literal, kind)
         && side == Bound::Upper
     {
         let rest = value.rem_euclid(1000) > 0;

@@ -1,13 +1,15 @@
 //! Bloom filters of column chunks: whether a row group can hold a value.
 
+use arrow::datatypes::DataType as ArrowType;
 use pandion_source::IoStats;
-use pandion_types::{DataType, Error, FieldSchema, Result, Subject};
+use pandion_types::{Error, FieldSchema, Result, Subject};
 use parquet::basic::Type as PhysicalType;
 use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use crate::file::ParquetFile;
 use crate::guard;
+use crate::mapping::Source;
 
 /// A filter is made of blocks of so many bytes.
 const BLOCK_BYTES: u64 = 32;
@@ -100,15 +102,23 @@ impl ParquetFile {
         field: &FieldSchema,
         row_group: usize,
     ) -> Result<Option<(&ColumnChunkMetaData, PhysicalType)>> {
-        let column = self.column(field)?;
-        let [leaf] = column.leaves.clone().collect::<Vec<_>>()[..] else { return Ok(None) };
+        let Source::Column(found) = self.source(field)? else { return Ok(None) };
+        let [leaf] = found.column.leaves.clone().collect::<Vec<_>>()[..] else { return Ok(None) };
         let chunk = self.row_group(row_group)?.columns().get(leaf);
-        let Some(chunk) = chunk else { return Ok(None) };
+        let (Some(chunk), Some(held_as)) = (chunk, found.held_as()) else { return Ok(None) };
         let physical = chunk.column_type();
-        let stored_as_compared = match field.data_type {
-            DataType::Int8 | DataType::Int16 | DataType::Int32 => physical == PhysicalType::INT32,
-            DataType::Int64 => physical == PhysicalType::INT64,
-            DataType::VarChar | DataType::Text => physical == PhysicalType::BYTE_ARRAY,
+        let is_integer = matches!(
+            held_as,
+            ArrowType::Int8 | ArrowType::Int16 | ArrowType::Int32 | ArrowType::Int64
+        );
+        let is_text = matches!(
+            held_as,
+            ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Binary | ArrowType::LargeBinary
+        );
+        // Integers that have been widened are in the filter as the file has them.
+        let stored_as_compared = match physical {
+            PhysicalType::INT32 | PhysicalType::INT64 => is_integer && field.data_type.is_integer(),
+            PhysicalType::BYTE_ARRAY => is_text && field.data_type.is_string(),
             _ => false,
         };
         Ok((stored_as_compared && chunk.column_descr().max_rep_level() == 0)

@@ -6,7 +6,9 @@ use pandion_source::columns;
 use pandion_types::FieldSchema;
 use parquet::basic::Compression;
 
-use crate::file::{Column, ParquetFile, column_name};
+use crate::constant;
+use crate::file::ParquetFile;
+use crate::mapping::{Column, Source, column_name};
 
 /// One thing that keeps a column from being read as a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,25 +53,23 @@ impl ParquetFile {
             row_group,
             message,
         };
-        let mut named = self.columns().iter().filter(|column| column.name == name);
-        let column = match (named.next(), named.count()) {
-            (None, _) => {
-                return vec![problem(None, format!("Column '{name}' not found in schema"))];
+        let found = match self.resolve(field) {
+            Ok(Source::Column(found)) => found,
+            Ok(Source::Value(value)) => {
+                let made = constant::array(field, value, 0);
+                return made
+                    .err()
+                    .map(|error| problem(None, error.message().to_owned()))
+                    .into_iter()
+                    .collect();
             }
-            (Some(column), 0) => column,
-            (Some(_), more) => {
-                let message = format!("Column '{name}' stands {} times in schema", more + 1);
-                return vec![problem(None, message)];
-            }
+            Err(error) => return vec![problem(None, error.message().to_owned())],
         };
-        let mut problems = Vec::new();
-        match &column.arrow_type {
-            None => problems.push(problem(None, format!("Column '{name}' is an empty group"))),
-            Some(arrow_type) => {
-                if let Err(error) = columns::check(field, arrow_type) {
-                    problems.push(problem(None, error.message().to_owned()));
-                }
-            }
+        let (column, mut problems) = (found.column, Vec::new());
+        if let Some(arrow_type) = found.read_as()
+            && let Err(error) = columns::check(field, arrow_type)
+        {
+            problems.push(problem(None, error.message().to_owned()));
         }
         let by_group = self.check_row_groups(field, column);
         problems.extend(by_group.into_iter().map(|(group, message)| problem(Some(group), message)));

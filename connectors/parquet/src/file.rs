@@ -4,21 +4,25 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use bytes::Bytes;
+use pandion_manifest::{StatValue, TableColumn};
 use pandion_source::PinnedObject;
-use pandion_types::{Error, FieldSchema, Result, Subject};
+use pandion_types::{Error, FieldId, FieldSchema, Result, ResultExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::OnceCell;
 
+use crate::mapping::{Column, Found, Mapping, Source, columns_of};
 use crate::vectors::layout::Layout;
-use crate::{footer, guard};
+use crate::{constant, footer, guard};
 
 /// A Parquet file whose footer has been decoded. Cheap to clone; clones share what was decoded.
 #[derive(Clone)]
 pub struct ParquetFile {
     inner: Arc<Inner>,
+    mapping: Arc<Mapping>,
 }
 
 struct Inner {
@@ -33,18 +37,6 @@ struct Inner {
     indexed_groups: Vec<OnceCell<ArrowReaderMetadata>>,
 }
 
-/// A top-level column.
-#[derive(Debug)]
-pub(crate) struct Column {
-    pub(crate) name: String,
-    /// Its place among the top-level columns.
-    pub(crate) root: usize,
-    /// The leaves below it.
-    pub(crate) leaves: Range<usize>,
-    /// What Arrow reads it as; `None` for a group without leaves.
-    pub(crate) arrow_type: Option<DataType>,
-}
-
 impl fmt::Debug for ParquetFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ParquetFile")
@@ -56,7 +48,8 @@ impl fmt::Debug for ParquetFile {
 }
 
 impl ParquetFile {
-    /// Opens the file whose footer [`read_footer`](crate::read_footer) gave. Reads nothing.
+    /// Opens a file of a folder, whose footer [`read_footer`](crate::read_footer) gave. Reads
+    /// nothing. Fields are read from the columns that their `external_field` names.
     ///
     /// # Errors
     /// `Corrupt`, naming the file, when the footer is malformed or says what cannot be true of a
@@ -66,7 +59,7 @@ impl ParquetFile {
         let uri = &object.identity.uri;
         let metadata = Arc::new(footer::parse(uri, footer, object.identity.size)?);
         let arrow = arrow_metadata(uri, &metadata)?;
-        let columns = columns(&metadata, arrow.schema());
+        let columns = columns_of(&metadata, arrow.schema());
         let mut starts = vec![0_u32];
         let mut rows = 0_u32;
         for group in metadata.row_groups() {
@@ -77,20 +70,43 @@ impl ParquetFile {
         let indexed_groups = metadata.row_groups().iter().map(|_| OnceCell::new()).collect();
         let indexed = OnceCell::new();
         let inner = Inner { object, arrow, columns, starts, indexed, indexed_groups };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), mapping: Arc::new(Mapping::Names) })
     }
 
-    /// TEMP
+    /// Opens a file of a table, as [`Self::open`] does one of a folder, whose columns are found by
+    /// their ids: see [`Self::of_table`].
     ///
     /// # Errors
-    /// TEMP
+    /// As [`Self::open`] and [`Self::of_table`].
     pub fn open_of_table(
         object: PinnedObject,
         footer: &Bytes,
-        _columns: &[pandion_manifest::TableColumn],
-        _constants: &[(pandion_types::FieldId, Option<pandion_manifest::StatValue>)],
+        columns: &Arc<[TableColumn]>,
+        constants: &[(FieldId, Option<StatValue>)],
     ) -> Result<Self> {
-        Self::open(object, footer)
+        Self::open(object, footer)?.of_table(columns, constants)
+    }
+
+    /// The same file as one of a table with these columns; what has been decoded is shared.
+    /// `constants` are the values that identity partitioning gives to fields in this file.
+    ///
+    /// A field is read from the column that has its column's id. If there is none, its rows have
+    /// the constant; else the values of the column that the table's name mapping names, if the file
+    /// has no column ids at all; else the default; else null. Such a field costs no request. Values
+    /// of an earlier, narrower type of the table's column are widened to the current one.
+    ///
+    /// # Errors
+    /// `InvalidArgument` that names the file when it has no column ids and the table no name
+    /// mapping.
+    pub fn of_table(
+        &self,
+        columns: &Arc<[TableColumn]>,
+        constants: &[(FieldId, Option<StatValue>)],
+    ) -> Result<Self> {
+        let (found, metadata) = (&self.inner.columns, self.metadata());
+        let mapping = Mapping::of_table(columns, constants, found, metadata);
+        let mapping = Arc::new(mapping.context(|| self.uri())?);
+        Ok(Self { inner: Arc::clone(&self.inner), mapping })
     }
 
     /// The object that the file is read from.
@@ -132,16 +148,38 @@ impl ParquetFile {
         }
     }
 
-    /// Bytes of a field's values in a row group before compression, as the footer says.
+    /// Bytes of a field's values in a row group before compression, as the footer says. Of a field
+    /// that the file has no column for, what its values take in memory.
     ///
     /// # Errors
     /// `InvalidArgument` when the file lacks the column; `Internal` for a row group that it has not.
     pub fn uncompressed_bytes(&self, field: &FieldSchema, row_group: usize) -> Result<u64> {
-        let root = self.column(field)?.root;
-        let schema = self.metadata().file_metadata().schema_descr();
-        let columns = self.row_group(row_group)?.columns().iter().enumerate();
-        let of_field = columns.filter(|(leaf, _)| schema.get_column_root_idx(*leaf) == root);
-        Ok(of_field.map(|(_, column)| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum())
+        let group = self.row_group(row_group)?;
+        let leaves = match self.source(field)? {
+            Source::Column(found) => found.column.leaves.clone(),
+            Source::Value(value) => {
+                let rows = u64::try_from(group.num_rows()).unwrap_or(0);
+                let one = constant::array(field, value, 1).context(|| self.uri())?;
+                return Ok(
+                    rows.saturating_mul(one.to_data().get_slice_memory_size().unwrap_or(0) as u64)
+                );
+            }
+        };
+        let columns = group.columns().get(leaves).unwrap_or_default().iter();
+        Ok(columns.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum())
+    }
+
+    /// The place in [`Self::arrow_schema`] of the column that holds the values of a field as the
+    /// field has them, but for how Arrow writes them down; `None` when there is no such column: the
+    /// file lacks it, or holds an earlier type of it.
+    #[must_use]
+    pub fn plain_column(&self, field: &FieldSchema) -> Option<usize> {
+        // Places in the two schemas differ where Arrow leaves out a group.
+        let is_whole = self.inner.columns.len() == self.arrow_schema().fields().len();
+        match self.resolve(field) {
+            Ok(Source::Column(Found { column, projection: None })) if is_whole => Some(column.root),
+            _ => None,
+        }
     }
 
     pub(crate) fn uri(&self) -> &str {
@@ -160,10 +198,6 @@ impl ParquetFile {
         &self.inner.indexed_groups
     }
 
-    pub(crate) fn columns(&self) -> &[Column] {
-        &self.inner.columns
-    }
-
     /// The first row of each row group, and the rows of the file.
     pub(crate) fn starts(&self) -> &[u32] {
         &self.inner.starts
@@ -179,16 +213,17 @@ impl ParquetFile {
         })
     }
 
-    /// The column that `field` is mapped to.
-    pub(crate) fn column(&self, field: &FieldSchema) -> Result<&Column> {
-        let name = column_name(field);
-        let mut found = self.columns().iter().filter(|column| column.name == name);
-        let problem = match (found.next(), found.next()) {
-            (Some(column), None) => return Ok(column),
-            (None, _) => format!("Column '{name}' not found in schema"),
-            (Some(_), Some(_)) => format!("Column '{name}' stands more than once in schema"),
-        };
-        Err(Error::invalid_argument(format!("{}: {problem}", self.uri())).about(Subject::Source))
+    /// Where the values of `field` come from.
+    ///
+    /// # Errors
+    /// As [`Mapping::resolve`], naming the file.
+    pub(crate) fn source(&self, field: &FieldSchema) -> Result<Source<'_>> {
+        self.resolve(field).context(|| self.uri())
+    }
+
+    /// As [`Self::source`], with errors that do not name the file.
+    pub(crate) fn resolve(&self, field: &FieldSchema) -> Result<Source<'_>> {
+        self.mapping.resolve(&self.inner.columns, field)
     }
 }
 
@@ -209,11 +244,6 @@ impl Column {
             ))),
         }
     }
-}
-
-/// The name of the column that a field is read from.
-pub(crate) fn column_name(field: &FieldSchema) -> &str {
-    field.external_field.as_deref().unwrap_or(&field.name)
 }
 
 /// What Arrow reads the columns as. The schema that a writer of Arrow left in the file refines it,
@@ -252,27 +282,4 @@ fn plain_field(field: &Arc<Field>) -> Arc<Field> {
         _ => return Arc::clone(field),
     };
     Arc::new(field.as_ref().clone().with_data_type(plain))
-}
-
-fn columns(metadata: &ParquetMetaData, arrow: &SchemaRef) -> Vec<Column> {
-    let schema = metadata.file_metadata().schema_descr();
-    let mut leaves = vec![0..0; schema.root_schema().get_fields().len()];
-    for leaf in 0..schema.num_columns() {
-        if let Some(range) = leaves.get_mut(schema.get_column_root_idx(leaf)) {
-            let start = if range.start == range.end { leaf } else { range.start };
-            *range = start..leaf + 1;
-        }
-    }
-    let roots = schema.root_schema().get_fields().iter().zip(leaves).enumerate();
-    roots
-        .map(|(root, (node, leaves))| Column {
-            name: node.name().to_owned(),
-            root,
-            leaves,
-            arrow_type: arrow
-                .field_with_name(node.name())
-                .ok()
-                .map(|field| field.data_type().clone()),
-        })
-        .collect()
 }

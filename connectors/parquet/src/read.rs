@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -19,8 +19,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 
-use crate::file::{ParquetFile, column_name};
-use crate::{guard, pages};
+use crate::file::ParquetFile;
+use crate::mapping::{Found, Source};
+use crate::{constant, guard, pages};
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8192;
@@ -31,7 +32,7 @@ impl ParquetFile {
     /// Reads `fields` of `row_group`, all rows or those of `selection`, in the order of the file.
     ///
     /// The batches have a column for each of `fields`, in that order, with the field's name and
-    /// canonical type. With a selection only the pages that hold selected rows are fetched, if the
+    /// canonical type. Fields that the file has no column for cost nothing. With a selection only the pages that hold selected rows are fetched, if the
     /// file has an offset index, which is then loaded; otherwise whole columns are. Rows are
     /// decoded on the thread that polls.
     ///
@@ -53,7 +54,7 @@ impl ParquetFile {
             return Ok(Vec::new());
         }
         if plan.roots.is_empty() {
-            return Ok(vec![plan.batch_without_columns(expected)?]);
+            return plan.batches_without_columns(expected);
         }
         let selection = selection.filter(|_| expected < group_rows);
         plan.skips = selection.is_some();
@@ -113,7 +114,7 @@ impl ParquetFile {
             futures::future::try_join_all(vectors),
             self.read(&others, row_group, Some(selection), stats)
         )?;
-        if others.is_empty() {
+        if !self.reads_any(&others) && self.reads_any(fields) {
             stats.count_rows_decoded(rows.len() as u64);
         }
         let failed = |error: ArrowError| Error::internal("joining columns failed").caused_by(error);
@@ -126,6 +127,11 @@ impl ParquetFile {
             .ok_or_else(|| Error::internal("a column was lost"))?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(failed)
+    }
+
+    /// Whether a column of the file is read for any of `fields`.
+    fn reads_any(&self, fields: &[FieldSchema]) -> bool {
+        fields.iter().any(|field| matches!(self.resolve(field), Ok(Source::Column(_))))
     }
 
     /// The row groups that hold `rows`, each with the rows counted in the row group.
@@ -173,8 +179,11 @@ fn canonical_schema(fields: &[FieldSchema]) -> Result<SchemaRef> {
 struct Plan<'a> {
     file: &'a ParquetFile,
     fields: &'a [FieldSchema],
+    /// Where the values of each of `fields` come from.
+    sources: Vec<Source<'a>>,
     schema: SchemaRef,
     row_group: usize,
+    /// The top-level columns that are read, which are also those of decoded batches, in order.
     roots: BTreeSet<usize>,
     /// Whether only some of the rows are read.
     skips: bool,
@@ -184,20 +193,14 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(file: &'a ParquetFile, fields: &'a [FieldSchema], row_group: usize) -> Result<Self> {
         let place = format!("{}: row group {row_group}", file.uri());
-        let mut roots = BTreeSet::new();
-        for field in fields {
-            let column = file.column(field)?;
-            if column.arrow_type.is_none() {
-                return Err(Error::invalid_argument(format!(
-                    "{place}, column {}: the column is an empty group",
-                    column.name
-                ))
-                .about(Subject::Source));
-            }
-            roots.insert(column.root);
-        }
+        let sources = fields.iter().map(|field| file.source(field)).collect::<Result<Vec<_>>>()?;
+        let roots = sources.iter().filter_map(|source| match source {
+            Source::Column(found) => Some(found.column.root),
+            Source::Value(_) => None,
+        });
+        let roots = roots.collect();
         let schema = canonical_schema(fields)?;
-        Ok(Self { file, fields, schema, row_group, roots, skips: false, place })
+        Ok(Self { file, fields, sources, schema, row_group, roots, skips: false, place })
     }
 
     fn decoder(
@@ -293,28 +296,59 @@ impl<'a> Plan<'a> {
         pages::verify(bytes, range.start, column, self.skips, &place)
     }
 
+    /// The fields' columns, made from those of a decoded batch.
     fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let arrays = self
-            .fields
-            .iter()
-            .map(|field| {
-                let array = batch.column_by_name(column_name(field)).ok_or_else(|| {
+        let rows = batch.num_rows();
+        let arrays = self.fields.iter().zip(&self.sources).map(|(field, source)| match source {
+            Source::Column(found) => {
+                let array = batch.columns().get(self.place_of(found)).ok_or_else(|| {
                     Error::internal(format!("{}: column {} was lost", self.place, field.name))
                 })?;
-                columns::to_canonical(field, array).context(|| &self.place)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(|error| {
+                canonical(field, found, array).context(|| &self.place)
+            }
+            Source::Value(value) => constant::array(field, *value, rows).context(|| &self.place),
+        });
+        self.batch(arrays.collect::<Result<_>>()?, rows)
+    }
+
+    /// Where a column stands in decoded batches.
+    fn place_of(&self, found: &Found<'_>) -> usize {
+        self.roots.range(..found.column.root).count()
+    }
+
+    /// The rows alone, when nothing has to be read for them.
+    fn batches_without_columns(&self, rows: usize) -> Result<Vec<RecordBatch>> {
+        if self.fields.is_empty() {
+            return Ok(vec![self.batch(Vec::new(), rows)?]);
+        }
+        let lengths = (0..rows).step_by(BATCH_ROWS).map(|start| BATCH_ROWS.min(rows - start));
+        let batches = lengths.map(|rows| {
+            let constants =
+                self.fields.iter().zip(&self.sources).map(|(field, source)| match source {
+                    Source::Value(value) => {
+                        constant::array(field, *value, rows).context(|| &self.place)
+                    }
+                    Source::Column(_) => Err(Error::internal("a column to read was left out")),
+                });
+            self.batch(constants.collect::<Result<_>>()?, rows)
+        });
+        batches.collect()
+    }
+
+    fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = Arc::clone(&self.schema);
+        RecordBatch::try_new_with_options(schema, columns, &options).map_err(|error| {
             Error::internal(format!("{}: columns do not fit together", self.place)).caused_by(error)
         })
     }
+}
 
-    /// The rows alone, when no field is asked for.
-    fn batch_without_columns(&self, rows: usize) -> Result<RecordBatch> {
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), Vec::new(), &options)
-            .map_err(|error| Error::internal("an empty batch failed").caused_by(error))
-    }
+/// What a decoded array is for a field.
+fn canonical(field: &FieldSchema, found: &Found<'_>, array: &ArrayRef) -> Result<ArrayRef> {
+    let Some(projection) = found.projection else { return columns::to_canonical(field, array) };
+    let projected = projection.apply(array).context(|| format!("field '{}'", field.name))?;
+    columns::to_canonical(field, &projected)
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ use pandion_types::{DataType, FieldId, FieldSchema};
 use parquet::basic::{ColumnOrder, SortOrder};
 use parquet::data_type::ByteArray;
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::statistics::{Statistics, ValueStatistics};
+use parquet::file::statistics::Statistics;
 
+use crate::constant;
 use crate::file::ParquetFile;
+use crate::mapping::Source;
 
 impl ParquetFile {
     /// Statistics of the columns of `fields` over all row groups, in the order of `fields`. Reads
@@ -39,17 +41,28 @@ impl ParquetFile {
         row_groups: std::ops::Range<usize>,
     ) -> ColumnStatistics {
         let unknown = ColumnStatistics { field: field.id, null_count: None, min: None, max: None };
-        let Ok(column) = self.column(field) else { return unknown };
-        let Some(arrow_type) = &column.arrow_type else { return unknown };
-        if columns::check(field, arrow_type).is_err() || column.leaves.len() != 1 {
+        let groups = self.metadata().row_groups().get(row_groups).unwrap_or_default();
+        let found = match self.resolve(field) {
+            Ok(Source::Column(found)) => found,
+            Ok(Source::Value(value)) if constant::array(field, value, 0).is_ok() => {
+                let rows = groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
+                return constant::statistics(field, value, rows.sum());
+            }
+            Ok(Source::Value(_)) | Err(_) => return unknown,
+        };
+        let (Some(held_as), Some(read_as)) = (found.held_as(), found.read_as()) else {
+            return unknown;
+        };
+        // Nulls in a struct's only column are not those of the struct.
+        let is_struct = matches!(held_as, ArrowType::Struct(_) | ArrowType::Map(..));
+        if columns::check(field, read_as).is_err() || found.column.leaves.len() != 1 || is_struct {
             return unknown;
         }
-        let leaf = column.leaves.start;
-        let groups = self.metadata().row_groups().get(row_groups).unwrap_or_default();
+        let leaf = found.column.leaves.start;
         let order = self.metadata().file_metadata().column_order(leaf);
         let mut merged = Merged::default();
         for group in groups.iter().filter(|group| group.num_rows() > 0) {
-            merged.add((field.data_type, arrow_type), group.column(leaf), order);
+            merged.add((field.data_type, held_as), group.column(leaf), order);
         }
         merged.finish(field.id)
     }
@@ -132,39 +145,41 @@ fn less(left: &StatValue, right: &StatValue) -> bool {
 
 type Bounds = (Option<StatValue>, Option<StatValue>);
 
-/// The bounds of one chunk, if its values are what the field's type says and were compared as the
-/// field's values are.
+/// The bounds of one chunk, if its values are what the field's type says, or become it in a way
+/// that keeps their order, and were compared as the field's values are.
 fn bounds(
-    (data_type, arrow_type): (DataType, &ArrowType),
+    (data_type, held_as): (DataType, &ArrowType),
     statistics: &Statistics,
     order: ColumnOrder,
 ) -> Bounds {
-    match (data_type, statistics) {
-        (DataType::Bool, Statistics::Boolean(values)) => {
+    use ArrowType as A;
+    match (data_type, statistics, held_as) {
+        (DataType::Bool, Statistics::Boolean(values), _) => {
             both(values.min_opt(), values.max_opt(), |&value| Some(StatValue::Bool(value)))
         }
         (
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64,
             Statistics::Int32(values),
+            A::Int8 | A::Int16 | A::Int32,
         ) => both(values.min_opt(), values.max_opt(), |&value| {
             Some(StatValue::Int(i64::from(value)))
         }),
-        (DataType::Int64, Statistics::Int64(values)) => {
-            both(values.min_opt(), values.max_opt(), |&value| Some(StatValue::Int(value)))
-        }
-        (DataType::Timestamptz, Statistics::Int64(values)) => timestamps(values, arrow_type),
-        (DataType::Float, Statistics::Float(values)) => floats(
+        (DataType::Int64 | DataType::Timestamptz, _, _) => moments(statistics, held_as),
+        (DataType::Float | DataType::Double, Statistics::Float(values), _) => floats(
             values.min_opt().map(|&value| f64::from(value)),
             values.max_opt().map(|&value| f64::from(value)),
         ),
-        (DataType::Double, Statistics::Double(values)) => {
+        (DataType::Double, Statistics::Double(values), _) => {
             floats(values.min_opt().copied(), values.max_opt().copied())
         }
         // The withdrawn bounds of old files compare bytes as signed, and so does an order that the
         // file does not define.
-        (DataType::VarChar | DataType::Text, Statistics::ByteArray(values))
-            if !statistics.is_min_max_deprecated()
-                && order == ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::UNSIGNED) =>
+        (
+            DataType::VarChar | DataType::Text,
+            Statistics::ByteArray(values),
+            A::Utf8 | A::LargeUtf8 | A::Utf8View | A::Binary | A::LargeBinary | A::BinaryView,
+        ) if !statistics.is_min_max_deprecated()
+            && order == ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::UNSIGNED) =>
         {
             both(values.min_opt(), values.max_opt(), string)
         }
@@ -191,22 +206,40 @@ fn floats(min: Option<f64>, max: Option<f64>) -> Bounds {
     (min.map(StatValue::Float), max.map(StatValue::Float))
 }
 
-/// Microseconds, rounded away from the values between the bounds.
-fn timestamps(values: &ValueStatistics<i64>, arrow_type: &ArrowType) -> Bounds {
-    let micros = |value: i64, up: bool| match arrow_type {
-        ArrowType::Timestamp(TimeUnit::Second, _) => value.checked_mul(1_000_000),
-        ArrowType::Timestamp(TimeUnit::Millisecond, _) => value.checked_mul(1000),
-        ArrowType::Timestamp(TimeUnit::Nanosecond, _) => {
-            let rest = value.rem_euclid(1000) > 0;
-            Some(value.div_euclid(1000) + i64::from(up && rest))
+/// Numbers, and microseconds of timestamps, dates and times.
+fn moments(statistics: &Statistics, held_as: &ArrowType) -> Bounds {
+    let bounds = match statistics {
+        Statistics::Int32(values) => {
+            let wide = |value: Option<&i32>| value.map(|&value| i64::from(value));
+            (wide(values.min_opt()), wide(values.max_opt()))
         }
-        // A plain number is in microseconds already.
-        _ => Some(value),
+        Statistics::Int64(values) => (values.min_opt().copied(), values.max_opt().copied()),
+        _ => return (None, None),
     };
-    (
-        values.min_opt().and_then(|&value| micros(value, false)).map(StatValue::Int),
-        values.max_opt().and_then(|&value| micros(value, true)).map(StatValue::Int),
-    )
+    let bound = |value: i64| micros(value, held_as).map(StatValue::Int);
+    (bounds.0.and_then(bound), bounds.1.and_then(bound))
+}
+
+/// What a value is in microseconds, or as a plain number: the same that its row is read as.
+fn micros(value: i64, held_as: &ArrowType) -> Option<i64> {
+    use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
+    match held_as {
+        ArrowType::Date32 => value.checked_mul(86_400_000_000),
+        ArrowType::Timestamp(Second, _) | ArrowType::Time32(Second) => value.checked_mul(1_000_000),
+        ArrowType::Timestamp(Millisecond, _) | ArrowType::Time32(Millisecond) => {
+            value.checked_mul(1000)
+        }
+        ArrowType::Timestamp(Nanosecond, _) | ArrowType::Time64(Nanosecond) => {
+            Some(value.div_euclid(1000))
+        }
+        ArrowType::Timestamp(Microsecond, _)
+        | ArrowType::Time64(Microsecond)
+        | ArrowType::Int8
+        | ArrowType::Int16
+        | ArrowType::Int32
+        | ArrowType::Int64 => Some(value),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

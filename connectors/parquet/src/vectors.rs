@@ -20,24 +20,28 @@ use pandion_types::{Error, FieldSchema, Result, ResultExt};
 
 use self::assemble::{Assembler, Chunk};
 use self::layout::Layout;
-use crate::file::{ParquetFile, column_name};
-use crate::guard;
+use crate::file::ParquetFile;
+use crate::mapping::{Source, column_name};
 use crate::pages::{PageAt, Pages};
+use crate::{constant, guard};
 
 impl ParquetFile {
-    /// Where the bytes of the vectors of `field` in `row_group` lie in the file.
+    /// Where the bytes of the vectors of `field` in `row_group` lie in the file; an empty range when
+    /// the file has no column for them.
     ///
     /// # Errors
     /// `InvalidArgument` when the file lacks the column, or the column cannot hold such vectors.
     pub fn vector_range(&self, field: &FieldSchema, row_group: usize) -> Result<Range<u64>> {
-        let (column, _) = self.vector_column(field)?;
-        let (start, length) = self.row_group(row_group)?.column(column).byte_range();
+        let group = self.row_group(row_group)?;
+        let Some((column, _)) = self.vector_column(field)? else { return Ok(0..0) };
+        let (start, length) = group.column(column).byte_range();
         Ok(start..start + length)
     }
 
     /// Decodes the vectors of `field` in `row_group` from the bytes of [`Self::vector_range`].
     ///
-    /// The block has a row for every row of the row group, in order. Uses the threads of the rayon
+    /// The block has a row for every row of the row group, in order; all are null when the file has
+    /// no column for them. Uses the threads of the rayon
     /// pool that it is called in, and no others; blocks until it is done.
     ///
     /// # Errors
@@ -51,13 +55,15 @@ impl ParquetFile {
         row_group: usize,
         bytes: &Bytes,
     ) -> Result<VectorBlock> {
-        let (leaf, layout) = self.vector_column(field)?;
         let metadata = self.row_group(row_group)?;
-        let column = metadata.column(leaf);
         let place = || format!("{}: row group {row_group}", self.uri());
         let label = format!("field '{}' (external_field '{}')", field.name, column_name(field));
         let rows = usize::try_from(metadata.num_rows())
             .map_err(|error| Error::corrupt(place()).caused_by(error))?;
+        let Some((leaf, layout)) = self.vector_column(field)? else {
+            return constant::vectors(field, None, rows).context(place);
+        };
+        let column = metadata.column(leaf);
         let (offset, length) = column.byte_range();
         if bytes.len() as u64 != length {
             return Err(Error::internal(format!(
@@ -87,7 +93,9 @@ impl ParquetFile {
         stats: &IoStats,
     ) -> Result<VectorBlock> {
         let block = self.read_block(field, row_group, stats).await?;
-        stats.count_rows_decoded(block.rows() as u64);
+        if self.vector_column(field)?.is_some() {
+            stats.count_rows_decoded(block.rows() as u64);
+        }
         Ok(block)
     }
 
@@ -98,7 +106,10 @@ impl ParquetFile {
         stats: &IoStats,
     ) -> Result<VectorBlock> {
         let range = self.vector_range(field, row_group)?;
-        let bytes = self.object().read_range(range, stats).await?;
+        let bytes = match range.is_empty() {
+            true => Bytes::new(),
+            false => self.object().read_range(range, stats).await?,
+        };
         let (file, field) = (self.clone(), field.clone());
         let decode = move || file.decode_vectors(&field, row_group, &bytes);
         let decoded = tokio::task::spawn_blocking(decode).await;
@@ -107,17 +118,22 @@ impl ParquetFile {
         })?
     }
 
-    /// The leaf that holds the vectors of `field`, and how.
-    fn vector_column(&self, field: &FieldSchema) -> Result<(usize, Layout)> {
-        let column = self.column(field)?;
-        let layout = match &column.arrow_type {
-            // The types decide first, so that a column is a source of vectors here exactly when it
-            // is one for everything else.
-            Some(arrow_type) => columns::check(field, arrow_type)
-                .and_then(|()| column.vector_layout(self.metadata(), field)),
-            None => column.vector_layout(self.metadata(), field),
+    /// The leaf that holds the vectors of `field`, and how; `None` when the file has no column for
+    /// them, so that all are null.
+    fn vector_column(&self, field: &FieldSchema) -> Result<Option<(usize, Layout)>> {
+        let found = match self.source(field)? {
+            Source::Column(found) => found,
+            Source::Value(value) => {
+                // There is no other constant of vectors than null.
+                constant::array(field, value, 0).context(|| self.uri())?;
+                return Ok(None);
+            }
         };
-        layout.map(|layout| (column.leaves.start, layout)).context(|| self.uri())
+        // The types decide first, so that a column is a source of vectors here exactly when it is
+        // one for everything else.
+        let checked = found.read_as().map_or(Ok(()), |read_as| columns::check(field, read_as));
+        let layout = checked.and_then(|()| found.column.vector_layout(self.metadata(), field));
+        layout.map(|layout| Some((found.column.leaves.start, layout))).context(|| self.uri())
     }
 }
 

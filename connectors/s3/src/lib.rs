@@ -16,15 +16,14 @@ mod signing;
 mod sts;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::client::HttpConnector;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{ClientOptions, ObjectStore};
 use pandion_source::{
     AttributedStore, AwsCredentials, BucketAddress, CloudProvider, CredentialSource,
     EndpointPolicy, ExternalSpec, GuardedConnector, ReadOnlyStore, SourceRoot, SourceSecrets,
-    SourceUri, StaticCredentials, is_cloud_endpoint_host,
+    SourceUri, StaticCredentials, is_cloud_endpoint_host, source_retry,
 };
 use pandion_types::{Error, Result, Secret, Subject};
 
@@ -33,13 +32,6 @@ pub use identity::ServerIdentity;
 
 use keys::Keys;
 use signing::{RenewingConnector, StoreKeys};
-
-/// How often a request is repeated after 429, 5xx, a lost connection or a timeout, with growing
-/// random pauses.
-const RETRIES_MAX: usize = 5;
-/// No repetition begins later than this after the first attempt. The last attempt has the
-/// client's own limits: ten seconds without a byte, a minute in all.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Opens a source's bucket for reading. No request is made and no name is resolved: every
 /// connection that the store makes later is checked by `policy` first.
@@ -168,7 +160,7 @@ impl S3Access<'_> {
             .with_endpoint(endpoint(address, virtual_host)?)
             .with_virtual_hosted_style_request(virtual_host)
             .with_client_options(ClientOptions::new().with_allow_http(!address.tls))
-            .with_retry(retry());
+            .with_retry(source_retry());
         // Keys are always given, also where nothing is signed: without them the builder would turn
         // to the metadata service of the machine.
         let builder = match keys {
@@ -200,18 +192,6 @@ fn signed(
     connector: impl HttpConnector,
 ) -> AmazonS3Builder {
     builder.with_credentials(Arc::new(StoreKeys(keys))).with_http_connector(connector)
-}
-
-fn retry() -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(4),
-            base: 2.0,
-        },
-        max_retries: RETRIES_MAX,
-        retry_timeout: RETRY_TIMEOUT,
-    }
 }
 
 fn uses_virtual_host(

@@ -17,7 +17,7 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use pandion_connector_parquet::ParquetFile;
 use pandion_manifest::{ColumnStatistics, DataFile, Manifest, StatValue};
 use pandion_source::IoStats;
-use pandion_types::{FieldSchema, Result, VIRTUAL_PK_NAME};
+use pandion_types::{FieldSchema, Result};
 
 /// What of a filter can be decided from statistics.
 #[derive(Debug)]
@@ -37,7 +37,9 @@ pub(crate) struct Pruner {
 struct FilePruner {
     /// The file's own schema.
     found: SchemaRef,
-    /// The same with the filter's columns in their canonical types.
+    /// Where in it the filter's columns stand.
+    places: Vec<Option<usize>>,
+    /// The same with the filter's columns under their names in the filter, in their canonical types.
     schema: SchemaRef,
     row_groups: PruningPredicate,
     pages: PagePruningAccessPlanFilter,
@@ -112,57 +114,75 @@ impl Pruner {
     /// The filter over the file's columns; `None` when nothing can be told from its statistics.
     fn for_file(&self, file: &ParquetFile) -> Option<Arc<FilePruner>> {
         self.files.as_ref()?;
+        let places: Vec<_> = self.fields.iter().map(|field| self.place_of(field, file)).collect();
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pruner) = latest.as_ref()
+            && pruner.places == places
             && (Arc::ptr_eq(&pruner.found, file.arrow_schema())
                 || pruner.found == *file.arrow_schema())
         {
             return Some(Arc::clone(pruner));
         }
-        let schema: SchemaRef = Arc::new(self.file_schema(file)?);
+        let schema: SchemaRef = Arc::new(self.file_schema(file, &places));
         // DataFusion looks columns up by their position, too.
         let predicate = reassign_expr_columns(Arc::clone(&self.predicate), &schema).ok()?;
         let row_groups =
             PruningPredicate::try_new(Arc::clone(&predicate), Arc::clone(&schema)).ok()?;
         let pages = PagePruningAccessPlanFilter::new(&predicate, Arc::clone(&schema));
         let found = Arc::clone(file.arrow_schema());
-        let pruner = Arc::new(FilePruner { found, schema, row_groups, pages });
+        let pruner = Arc::new(FilePruner { found, places, schema, row_groups, pages });
         *latest = Some(Arc::clone(&pruner));
         Some(pruner)
     }
 
-    /// The file's own Arrow schema with the filter's columns in their canonical types, or `None`
-    /// when a column's statistics would be read in other units than the filter compares in.
-    fn file_schema(&self, file: &ParquetFile) -> Option<Schema> {
+    /// Where the file has a column of the filter, if its statistics can be read in the units that
+    /// the filter compares in.
+    fn place_of(&self, field: &FieldSchema, file: &ParquetFile) -> Option<usize> {
+        let place = file.plain_column(field)?;
+        let found = file.arrow_schema().fields().get(place)?.data_type();
+        let (_, canonical) = self.column(column_name(field))?;
+        same_statistics(found, canonical).then_some(place)
+    }
+
+    /// The file's own Arrow schema with the filter's columns by the names and in the types that they
+    /// have in the filter. Columns whose statistics do not help, as those that the file lacks, stand
+    /// behind all others, where no statistics are found for them.
+    fn file_schema(&self, file: &ParquetFile, places: &[Option<usize>]) -> Schema {
         let wanted: HashSet<&str> =
             self.columns.fields().iter().map(|field| field.name().as_str()).collect();
-        let found = file.arrow_schema().fields();
-        // The primary key is in no file, and so has no statistics; it must be in the schema all the
-        // same for the filter's other terms to be used.
-        let key = self.columns.field_with_name(VIRTUAL_PK_NAME).ok();
-        if key.is_some() && found.iter().any(|field| field.name() == VIRTUAL_PK_NAME) {
-            return None;
-        }
-        let fields: Option<Vec<Arc<Field>>> = found
-            .iter()
-            .map(|field| {
-                if !wanted.contains(field.name().as_str()) {
-                    return Some(Arc::clone(field));
-                }
-                let canonical = self.columns.field_with_name(field.name()).ok()?.data_type();
-                same_statistics(field.data_type(), canonical)
-                    .then(|| Arc::new(field.as_ref().clone().with_data_type(canonical.clone())))
+        let found = file.arrow_schema().fields().iter().enumerate();
+        // What a table called by a name of the filter once is another column.
+        let mut fields: Vec<Arc<Field>> = found
+            .map(|(place, field)| match wanted.contains(field.name().as_str()) {
+                true => Arc::new(field.as_ref().clone().with_name(format!("\0{place}"))),
+                false => Arc::clone(field),
             })
             .collect();
-        let mut fields = fields?;
-        fields.extend(key.map(|key| Arc::new(key.clone())));
-        Some(Schema::new(fields))
+        let mut taken = HashSet::new();
+        for (at, column) in self.columns.fields().iter().enumerate() {
+            // The primary key, behind the other columns, is in no file.
+            let place = places.get(at).copied().flatten().filter(|&place| taken.insert(place));
+            match place.and_then(|place| fields.get_mut(place)) {
+                Some(field) => {
+                    let plain =
+                        Field::new(column.name(), column.data_type().clone(), field.is_nullable());
+                    *field = Arc::new(plain);
+                }
+                None => fields.push(Arc::clone(column)),
+            }
+        }
+        Schema::new(fields)
     }
 
     fn column(&self, name: &str) -> Option<(&FieldSchema, &ArrowType)> {
         let at = self.columns.index_of(name).ok()?;
         Some((self.fields.get(at)?, self.columns.field(at).data_type()))
     }
+}
+
+/// The name of a field's column in filters.
+fn column_name(field: &FieldSchema) -> &str {
+    field.external_field.as_deref().unwrap_or(&field.name)
 }
 
 /// Whether the statistics of a column of type `found` mean the same when read as `canonical`.

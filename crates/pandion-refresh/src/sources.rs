@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use pandion_catalog::SourceBinding;
+use pandion_connector_azure::open_azure_root;
+use pandion_connector_gcs::open_gcs_root;
 use pandion_connector_parquet::ParquetConnector;
 use pandion_connector_s3::open_s3_root;
 use pandion_source::{
-    Connector, EndpointPolicy, ExternalSpec, LocalRoots, Scheme, SourceFormat, SourceRoot,
-    SourceSecrets, SourceUri, open_local,
+    CloudProvider, Connector, CredentialMode, EndpointPolicy, ExternalSpec, LocalRoots,
+    NamedSources, ResolvedSource, Scheme, SourceFormat, SourceRoot, SourceSecrets, SourceUri,
+    open_local,
 };
 use pandion_types::{CollectionSchema, Error, Result, Secret};
 
@@ -38,13 +41,20 @@ impl OpenSource {
 pub struct SourceOpener {
     policy: Arc<EndpointPolicy>,
     roots: LocalRoots,
+    named: NamedSources,
 }
 
 impl SourceOpener {
     /// An opener that lets `policy` decide on network addresses and `roots` on local directories.
     #[must_use]
     pub fn new(policy: Arc<EndpointPolicy>, roots: LocalRoots) -> Self {
-        Self { policy, roots }
+        Self { policy, roots, named: NamedSources::default() }
+    }
+
+    /// The same, for users who refer to volumes, credentials and the default storage of `named`.
+    #[must_use]
+    pub fn with_named(self, named: NamedSources) -> Self {
+        Self { named, ..self }
     }
 
     /// Checks a source that may be left out: then both texts are empty.
@@ -67,14 +77,17 @@ impl SourceOpener {
     ///
     /// # Errors
     /// `InvalidArgument` and `Unsupported` with Milvus's texts; `PermissionDenied` for an address
-    /// or directory that is not allowed.
+    /// or directory that is not allowed; those of [`NamedSources::resolve`].
     pub async fn check(&self, source: &str, spec: &str) -> Result<SourceBinding> {
-        let uri = SourceUri::parse(source)?;
         let (parsed, secrets) = ExternalSpec::parse(spec)?;
-        parsed.validate_complete(&uri)?;
-        self.root(&uri, &parsed, &secrets).await?;
         let secret = (!secrets.is_empty()).then(|| secrets.to_stored());
-        Ok(SourceBinding { source: source.to_owned(), spec: parsed.redacted_json(), secret })
+        // What is kept is what the user said; what it refers to is looked up at every opening.
+        let binding =
+            SourceBinding { source: source.to_owned(), spec: parsed.redacted_json(), secret };
+        let resolved = self.named.resolve(source, parsed, secrets)?;
+        resolved.spec.validate_complete(&resolved.uri)?;
+        self.root(&resolved).await?;
+        Ok(binding)
     }
 
     /// Opens a source whose texts were checked and stored. Its address is checked again: what a
@@ -88,23 +101,38 @@ impl SourceOpener {
         redacted_spec: &str,
         secret: Option<&Secret>,
     ) -> Result<OpenSource> {
-        let uri = SourceUri::parse(source)?;
         let secrets = secret.map(SourceSecrets::from_stored).transpose()?.unwrap_or_default();
         let joined = ExternalSpec::join(redacted_spec, &secrets)?;
         let (spec, secrets) = ExternalSpec::parse(joined.expose())?;
-        let root = self.root(&uri, &spec, &secrets).await?;
-        Ok(OpenSource { root, uri, spec })
+        let resolved = self.named.resolve(source, spec, secrets)?;
+        resolved.spec.validate_complete(&resolved.uri)?;
+        let root = self.root(&resolved).await?;
+        Ok(OpenSource { root, uri: resolved.uri, spec: resolved.spec })
     }
 
-    async fn root(
-        &self,
-        uri: &SourceUri,
-        spec: &ExternalSpec,
-        secrets: &SourceSecrets,
-    ) -> Result<SourceRoot> {
-        if uri.scheme() == Scheme::File {
-            return open_local(uri, &self.roots);
-        }
-        open_s3_root(uri, spec, secrets, &self.policy).await
+    async fn root(&self, source: &ResolvedSource) -> Result<SourceRoot> {
+        let ResolvedSource { uri, spec, secrets, scope } = source;
+        let policy = &self.policy;
+        let root = match (uri.scheme(), spec.cloud_provider(uri)) {
+            (Scheme::File, _) => open_local(uri, &self.roots)?,
+            (_, Some(CloudProvider::Azure)) => open_azure_root(uri, spec, secrets, policy).await?,
+            (_, Some(CloudProvider::Gcp)) if asks_for_tokens(spec)? => {
+                open_gcs_root(uri, spec, secrets, policy).await?
+            }
+            _ => open_s3_root(uri, spec, secrets, policy).await?,
+        };
+        Ok(match scope {
+            Some(scope) => scope.clone().bound(root),
+            None => root,
+        })
     }
 }
+
+/// Whether Google is asked for tokens; with keys, or without any, its store speaks S3.
+fn asks_for_tokens(spec: &ExternalSpec) -> Result<bool> {
+    let mode = spec.credential_mode()?;
+    Ok(matches!(mode, CredentialMode::GcpServiceAccount | CredentialMode::Iam))
+}
+
+#[cfg(test)]
+mod tests;

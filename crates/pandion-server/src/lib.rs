@@ -31,4 +31,5 @@ mod time_parts;
 mod time_travel;
 
 pub use pandion_catalog::PublishPolicy;
+pub use pandion_source::NamedSources;
 pub use server::{Server, ServerOptions};

@@ -55,7 +55,9 @@ impl Node {
         };
         let engine = Arc::new(QueryEngine::new(&engine_options)?);
         let policy = Arc::new(EndpointPolicy::new(&options.allow_endpoints)?);
-        let sources = Arc::new(SourceOpener::new(policy, LocalRoots::new(&options.local_roots)?));
+        let roots = LocalRoots::new(&options.local_roots)?;
+        let sources = SourceOpener::new(policy, roots).with_named(options.named_sources.clone());
+        let sources = Arc::new(sources);
         let manifests = ManifestStore::new(store);
         let snapshots =
             Arc::new(Snapshots::new(Arc::clone(&catalog), manifests.clone(), Arc::clone(&sources)));

@@ -14,6 +14,7 @@ use axum::serve::ListenerExt as _;
 use pandion_catalog::{DEFAULT_DATABASE, PublishPolicy};
 use pandion_proto::milvus::milvus_service_server::MilvusServiceServer;
 use pandion_query::{QueryEngine, Snapshot};
+use pandion_source::NamedSources;
 use pandion_types::{Error, Result};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -39,6 +40,8 @@ pub struct ServerOptions {
     pub local_roots: Vec<PathBuf>,
     /// `HOST:PORT` of object stores that are allowed although their address is loopback or private.
     pub allow_endpoints: Vec<String>,
+    /// Volumes, credentials and the default storage, which users refer to by name.
+    pub named_sources: NamedSources,
     /// When a refreshed version serves.
     pub publish: PublishPolicy,
     /// Bytes of decoded vectors that are kept in memory.

@@ -211,16 +211,45 @@ impl GuardedService {
 impl HttpService for GuardedService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         self.check(&request)?;
-        let is_listing = request.method() == Method::GET
-            && request.uri().query().is_some_and(|query| query.contains("list-type=2"));
-        if is_listing {
+        let listing = ListingProtocol::of(&request);
+        if listing.is_some() {
             listing::count_page();
         }
         let response = self.client.call(request).await.map_err(unretried_if_denied)?;
-        if is_listing && response.status().is_success() {
-            return check_page(response).await;
+        match listing {
+            Some(protocol) if response.status().is_success() => {
+                check_page(response, protocol).await
+            }
+            _ => Ok(response),
         }
-        Ok(response)
+    }
+}
+
+/// Whose form the pages of a listing have.
+#[derive(Clone, Copy)]
+enum ListingProtocol {
+    S3,
+    Azure,
+}
+
+impl ListingProtocol {
+    /// The protocol of a request for a page of a listing; `None` for other requests.
+    fn of(request: &HttpRequest) -> Option<Self> {
+        let query = request.uri().query().filter(|_| request.method() == Method::GET)?;
+        let asks = |parameter| query.split('&').any(|part| part == parameter);
+        match () {
+            () if asks("list-type=2") => Some(Self::S3),
+            () if asks("comp=list") && asks("restype=container") => Some(Self::Azure),
+            () => None,
+        }
+    }
+
+    /// What a page ends with.
+    fn end(self) -> &'static [u8] {
+        match self {
+            Self::S3 => b"</ListBucketResult>",
+            Self::Azure => b"</EnumerationResults>",
+        }
     }
 }
 
@@ -294,7 +323,13 @@ impl std::error::Error for BrokenListing {}
 
 /// Reads a page whole and refuses one that ends before the listing does without a way to go on:
 /// taken as it is, it would look as if the files behind it had been deleted.
-async fn check_page(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+///
+/// Only S3 says on the page that the listing goes on; of Azure's pages no more can be checked than
+/// that they are whole.
+async fn check_page(
+    response: HttpResponse,
+    protocol: ListingProtocol,
+) -> Result<HttpResponse, HttpError> {
     let broken = |what| HttpError::new(HttpErrorKind::Decode, BrokenListing(what));
     let (parts, body) = response.into_parts();
     let mut page = BytesMut::new();
@@ -307,7 +342,7 @@ async fn check_page(response: HttpResponse) -> Result<HttpResponse, HttpError> {
         page.extend_from_slice(&chunk);
     }
     let page = page.freeze();
-    if !holds(&page, b"</ListBucketResult>") {
+    if !holds(&page, protocol.end()) {
         return Err(broken("a page of the listing is incomplete"));
     }
     let goes_on = holds(&page, b"<NextContinuationToken>")

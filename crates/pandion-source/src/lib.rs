@@ -14,9 +14,12 @@ mod http_client;
 mod http_connector;
 mod listing;
 mod local;
+mod named;
 mod object;
 mod policy;
 mod read_only;
+mod retry;
+mod scope;
 mod spec;
 mod stats;
 mod store_error;
@@ -35,9 +38,15 @@ pub use http_client::{GuardedClient, read_bounded};
 pub use http_connector::GuardedConnector;
 pub use listing::{SourceRoot, list_flat_prefix};
 pub use local::{LocalRoots, open_local};
+pub use named::{
+    CredentialDefinition, DefaultStorageDefinition, ExtfsDefinition, NamedSources,
+    NamedSourcesDefinition, ResolvedSource, VolumeDefinition, VolumeUri,
+};
 pub use object::{COALESCE_GAP_BYTES, COALESCED_BYTES_MAX, PinnedObject, READ_CONCURRENCY};
 pub use policy::{EndpointDenied, EndpointPolicy};
 pub use read_only::ReadOnlyStore;
+pub use retry::source_retry;
+pub use scope::StoreScope;
 pub use spec::{
     AssumedRole, CatalogAuthentication, CatalogSettings, CloudProvider, CredentialMode,
     ExternalSpec, SnapshotChoice, SourceFormat, SourceSecrets, TableName, redact_spec,

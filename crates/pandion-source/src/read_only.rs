@@ -19,13 +19,21 @@ use object_store::{
 /// Reads from a store and refuses to write to it.
 pub struct ReadOnlyStore {
     inner: Arc<dyn ObjectStore>,
+    quotes_tags: bool,
 }
 
 impl ReadOnlyStore {
     /// Wraps a store.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner }
+        Self { inner, quotes_tags: false }
+    }
+
+    /// Puts quotation marks round entity tags in conditions, for stores that list tags without
+    /// them but, by the rules of HTTP, expect them in a request.
+    #[must_use]
+    pub fn quoting_tags(self) -> Self {
+        Self { quotes_tags: true, ..self }
     }
 }
 
@@ -59,7 +67,13 @@ impl ObjectStore for ReadOnlyStore {
         Err(refused(at))
     }
 
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+    async fn get_opts(&self, location: &Path, mut options: GetOptions) -> Result<GetResult> {
+        if self.quotes_tags
+            && let Some(tag) = options.if_match.take()
+        {
+            let is_complete = tag == "*" || tag.starts_with('"');
+            options.if_match = Some(if is_complete { tag } else { format!("\"{tag}\"") });
+        }
         self.inner.get_opts(location, options).await
     }
 

@@ -8,6 +8,7 @@
 mod catalog;
 mod complete;
 mod identity;
+mod overlay;
 mod provider;
 mod secrets;
 mod snapshot;
@@ -27,6 +28,7 @@ pub use snapshot::SnapshotChoice;
 
 use crate::uri::{Scheme, SourceUri};
 use catalog::{join_catalog, read_catalog, redact_catalog};
+use overlay::read_credential;
 use snapshot::read_choice;
 
 /// What stands in a redacted text where a secret stood.
@@ -119,6 +121,8 @@ pub struct ExternalSpec {
     columns: Vec<String>,
     snapshot: SnapshotChoice,
     catalog: Option<CatalogSettings>,
+    /// The credential of the administrator's that the user names.
+    credential: Option<String>,
     extfs: BTreeMap<String, String>,
     /// The redacted text's top level; `None` for the empty text.
     document: Option<BTreeMap<String, Value>>,
@@ -303,6 +307,7 @@ impl ExternalSpec {
                 columns: Vec::new(),
                 snapshot: SnapshotChoice::Latest,
                 catalog: None,
+                credential: None,
                 extfs: BTreeMap::new(),
                 document: None,
             });
@@ -318,13 +323,15 @@ impl ExternalSpec {
         if let SnapshotChoice::Id(id) = snapshot {
             document.insert("snapshot_id".to_owned(), Value::String(id.to_string()));
         }
+        let credential = read_credential(document.get("credential"))?;
         let extfs = match document.get_mut("extfs") {
             None | Some(Value::Null) => BTreeMap::new(),
             Some(Value::Object(extfs)) => read_extfs(extfs, take_secret)?,
             Some(_) => return Err(bad_json("extfs must be an object of strings")),
         };
         let catalog = read_catalog(&mut document, format, take_secret)?;
-        Ok(Self { format, columns, snapshot, catalog, extfs, document: Some(document) })
+        let document = Some(document);
+        Ok(Self { format, columns, snapshot, catalog, credential, extfs, document })
     }
 }
 

@@ -10,10 +10,11 @@ use std::path::{Component, PathBuf};
 use object_store::path::Path;
 use pandion_types::{Error, ErrorKind, Result, Subject};
 
-use crate::spec::{CloudProvider, ExternalSpec};
+use crate::named::VolumeUri;
+use crate::spec::ExternalSpec;
 
 /// The longest `external_source` that is looked at, in bytes.
-const SOURCE_BYTES_MAX: usize = 4096;
+pub(crate) const SOURCE_BYTES_MAX: usize = 4096;
 
 /// The scheme of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -243,23 +244,20 @@ impl SourceUri {
     /// The endpoint, bucket and prefix that the source means under this specification.
     ///
     /// The host is the endpoint (`scheme://endpoint/bucket/key`) for `minio`, for hosts of known
-    /// clouds, for hosts with a port, and where no endpoint follows from `cloud_provider` and `region`; else it is the
-    /// bucket (`scheme://bucket/key`). TLS is as `extfs.use_ssl` says, else on, but off for the
+    /// clouds, for hosts with a port, and where no endpoint follows from `cloud_provider` and
+    /// `region`; else it is the bucket (`scheme://bucket/key`). The endpoint of Azure is that of the
+    /// cloud; the account stands before it, which the connector knows. TLS is as `extfs.use_ssl`
+    /// says, else on, but off for the
     /// scheme `minio`.
     ///
     /// # Errors
-    /// `InvalidArgument` when no bucket is named or the key is no valid path; `Unsupported` for
-    /// Azure; `Internal` for a `file` source, which has no bucket.
+    /// `InvalidArgument` when no bucket is named or the key is no valid path; `Internal` for a
+    /// `file` source, which has no bucket.
     pub fn bucket_address(&self, spec: &ExternalSpec) -> Result<BucketAddress> {
         if self.scheme == Scheme::File {
             return Err(Error::internal("a file source has no bucket"));
         }
         let provider = spec.cloud_provider(self);
-        if self.scheme == Scheme::Azure || provider == Some(CloudProvider::Azure) {
-            return Err(Error::unsupported("Azure sources are not supported yet")
-                .about(Subject::Source)
-                .with("external_source", &self.text));
-        }
         let tls = spec.use_ssl().unwrap_or(self.scheme != Scheme::Minio);
         let derived = provider.and_then(|provider| provider.endpoint_host(spec.region()));
         let (endpoint, bucket, key) = match derived {
@@ -312,9 +310,13 @@ impl SourceUri {
     }
 
     fn host_is_endpoint(&self, derived: &str) -> bool {
+        // A container of Azure has neither dots nor a port, and its stores of one's own have no
+        // provider by which they could be told apart.
+        let is_no_container = self.scheme == Scheme::Azure && self.authority.contains(['.', ':']);
         self.scheme == Scheme::Minio
             // No bucket has a port.
             || self.authority.contains(':')
+            || is_no_container
             || self.host_is_cloud_endpoint()
             || self.authority.eq_ignore_ascii_case(derived)
     }
@@ -333,6 +335,7 @@ pub fn redact_source(text: &str) -> String {
     match SourceUri::parse(text) {
         _ if text.is_empty() => String::new(),
         Ok(_) => text.to_owned(),
+        Err(_) if matches!(VolumeUri::parse(text), Ok(Some(_))) => text.to_owned(),
         Err(_) => "<redacted>".to_owned(),
     }
 }
@@ -407,7 +410,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>)> {
     }
 }
 
-fn percent_decode(text: &str) -> Option<String> {
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -422,7 +425,7 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
 }
 
-fn invalid_url() -> Error {
+pub(crate) fn invalid_url() -> Error {
     Error::new(ErrorKind::InvalidArgument, "invalid external_source URL")
 }
 

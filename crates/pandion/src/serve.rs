@@ -92,6 +92,7 @@ pub(crate) async fn start(settings: &Settings) -> Result<Server> {
         data_dir: settings.server.data_dir.clone(),
         local_roots: settings.source.local_roots.clone(),
         allow_endpoints: settings.source.allow_endpoints.clone(),
+        named_sources: settings.source.named().context("reading the settings of sources")?,
         publish: match settings.refresh.publish {
             Publish::Immediate => PublishPolicy::Immediate,
             Publish::OnLoad => PublishPolicy::OnLoad,

@@ -1,11 +1,15 @@
 //! What the server is told: built-in values, overridden by one YAML file, by environment variables
 //! `PANDION_SECTION__KEY`, and by flags, in this order.
 
+mod named;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
+
+use self::named::{Credential, DefaultStorage, Volume, list_or_json};
 
 /// Every setting.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -38,6 +42,14 @@ pub(crate) struct Source {
     pub(crate) local_roots: Vec<PathBuf>,
     /// `HOST:PORT` of object stores that are allowed although their address is loopback or private.
     pub(crate) allow_endpoints: Vec<String>,
+    /// Places in object stores that users name without knowing how they are opened.
+    #[serde(deserialize_with = "list_or_json")]
+    pub(crate) volumes: Vec<Volume>,
+    /// Ways to prove who asks that users name without knowing them.
+    #[serde(deserialize_with = "list_or_json")]
+    pub(crate) credentials: Vec<Credential>,
+    /// What opens sources whose specification names no store.
+    pub(crate) default_storage: Option<DefaultStorage>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
@@ -130,6 +142,7 @@ impl Settings {
             .list_separator(",")
             .with_list_parse_key("source.local_roots")
             .with_list_parse_key("source.allow_endpoints")
+            .with_list_parse_key("source.default_storage.allowed")
             .try_parsing(true);
         let settings = builder.add_source(environment).build().context("reading the settings")?;
         settings.try_deserialize().context("reading the settings")

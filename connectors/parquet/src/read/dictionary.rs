@@ -10,8 +10,9 @@ use pandion_types::{DataType, Error, FieldSchema, Result};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
 use super::Plan;
-use crate::file::{ParquetFile, column_name};
+use crate::file::ParquetFile;
 use crate::guard;
+use crate::mapping::{Found, Source};
 
 /// Bytes per value above which a column chunk cannot consist of numbers into a dictionary alone: a
 /// string takes four for its length.
@@ -38,7 +39,7 @@ impl ParquetFile {
         if rows != expected {
             return Err(plan.wrong_rows(rows, expected));
         }
-        let parts = batches.iter().map(|batch| batch.column_by_name(column_name(field)));
+        let parts = batches.iter().map(|batch| batch.columns().first());
         let parts: Option<Vec<&dyn Array>> = parts.map(|part| part.map(AsRef::as_ref)).collect();
         let parts = parts.ok_or_else(|| Error::internal("a column was lost"))?;
         let wanted = dictionary_of(ArrowType::Utf8);
@@ -57,7 +58,10 @@ impl ParquetFile {
         if !matches!(field.data_type, DataType::VarChar | DataType::Text | DataType::Json) {
             return Ok(None);
         }
-        let column = self.column(field)?;
+        let column = match self.source(field)? {
+            Source::Column(Found { column, projection: None }) => column,
+            Source::Column(_) | Source::Value(_) => return Ok(None),
+        };
         let chunk = self.row_group(row_group)?.columns().get(column.leaves.start);
         let Some(chunk) = chunk.filter(|_| column.leaves.len() == 1) else { return Ok(None) };
         let bytes = u64::try_from(chunk.uncompressed_size()).unwrap_or(u64::MAX);
@@ -67,13 +71,14 @@ impl ParquetFile {
         {
             return Ok(None);
         }
-        let strings = match &column.arrow_type {
+        let Some(place) = self.plain_column(field) else { return Ok(None) };
+        let schema = self.arrow_schema();
+        let strings = match schema.fields().get(place).map(|field| field.data_type()) {
             Some(strings @ (ArrowType::Utf8 | ArrowType::LargeUtf8)) => strings.clone(),
             _ => return Ok(None),
         };
-        let schema = self.arrow_schema();
         let fields = schema.fields().iter().enumerate().map(|(at, field)| {
-            if at == column.root {
+            if at == place {
                 let as_numbers = dictionary_of(strings.clone());
                 Arc::new(Field::new(field.name(), as_numbers, field.is_nullable()))
             } else {

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use pandion_index::VectorBlock;
 use pandion_source::{IoStats, columns};
 use pandion_types::{Error, FieldSchema, Result};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use super::assemble::{Assembler, Chunk};
-use crate::file::{ParquetFile, column_name};
-use crate::guard;
+use super::layout::Layout;
+use crate::file::ParquetFile;
+use crate::mapping::column_name;
 use crate::pages::Pages;
+use crate::{constant, guard};
 
 /// The vectors of some rows, while they are gathered.
 struct Gathered {
@@ -68,7 +70,9 @@ impl ParquetFile {
         if rows.is_empty() {
             return Ok(new_empty_array(&columns::canonical_type(field)?));
         }
-        let (leaf, layout) = self.vector_column(field)?;
+        let Some((leaf, layout)) = self.vector_column(field)? else {
+            return constant::array(field, None, rows.len());
+        };
         let (metadata, group) = self.with_pages_of(row_group, stats).await?;
         let mut gathered = Gathered {
             bytes: MutableBuffer::with_capacity(rows.len() * layout.vector_type.bytes()),
@@ -79,8 +83,9 @@ impl ParquetFile {
                 let ranges: Vec<Range<u64>> = wanted.ranges().collect();
                 let bytes = self.object().read_ranges(&ranges, stats).await?;
                 let place = format!("{}: row group {row_group}", self.uri());
+                let column = (field, self.row_group(row_group)?.column(leaf), layout);
                 guard::guarded(&place, || {
-                    self.gather(field, row_group, &wanted, &bytes, &mut gathered)
+                    self.gather(column, row_group, &wanted, &bytes, &mut gathered)
                 })?;
             }
             None => {
@@ -94,14 +99,12 @@ impl ParquetFile {
     /// Decodes the pages of `wanted`, whose bytes are `read`, and gathers its rows.
     fn gather(
         &self,
-        field: &FieldSchema,
+        (field, column, layout): (&FieldSchema, &ColumnChunkMetaData, Layout),
         row_group: usize,
         wanted: &Wanted,
         read: &[Bytes],
         gathered: &mut Gathered,
     ) -> Result<()> {
-        let (leaf, layout) = self.vector_column(field)?;
-        let column = self.row_group(row_group)?.column(leaf);
         let label = format!("field '{}' (external_field '{}')", field.name, column_name(field));
         let mut dictionary = None;
         // Rows of errors count from the start of the page, which is named for that.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType as ArrowType, Field, Fields, TimeUnit};
 use pandion_types::{DataType, Error, FieldSchema, Result, Subject};
 
-use super::{check, label, mismatch, scalars};
+use super::{check, mismatch, nested, scalars};
 
 /// A type as the Iceberg specification has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +135,7 @@ impl IcebergType {
                 .to_owned(),
             Self::Geometry => "Geometry".to_owned(),
             Self::Unknown | Self::Variant | Self::Geography => String::new(),
+            Self::Struct(_) | Self::Map(..) if !self.is_json() => String::new(),
             Self::Struct(_) | Self::Map(..) => "JSON".to_owned(),
             Self::List(element) => {
                 let elements = element.field_type.arrow_type().map(|arrow_type| {
@@ -144,10 +145,15 @@ impl IcebergType {
                 match (&element.field_type, elements.flatten()) {
                     (Self::Float, _) => "FloatVector, Array of Float or JSON".to_owned(),
                     (_, Some(element)) => format!("Array of {element} or JSON"),
-                    (_, None) => "JSON".to_owned(),
+                    (_, None) if self.is_json() => "JSON".to_owned(),
+                    (_, None) => String::new(),
                 }
             }
         }
+    }
+
+    fn is_json(&self) -> bool {
+        self.arrow_type().is_some_and(|arrow_type| nested::admits(&arrow_type))
     }
 }
 
@@ -178,7 +184,10 @@ pub fn check_iceberg(field: &FieldSchema, column_type: &str) -> Result<()> {
     };
     let checked = match column_type.arrow_type().filter(|_| is_admitted) {
         Some(arrow_type) => check(field, &arrow_type),
-        None => Err(mismatch(field, "field type", field.data_type, &column_type)),
+        None => {
+            let actual = format!("Iceberg {column_type}");
+            Err(mismatch(field, "field type", field.data_type, actual))
+        }
     };
     checked.map_err(|error| {
         let possible = match column_type.readable_as() {
@@ -186,9 +195,8 @@ pub fn check_iceberg(field: &FieldSchema, column_type: &str) -> Result<()> {
             possible => format!("which can be mapped to {possible}"),
         };
         let text = format!(
-            "{}: {} has the Iceberg type {column_type}, {possible}",
-            error.message(),
-            label(field)
+            "{}: the column has the Iceberg type {column_type}, {possible}",
+            error.message()
         );
         Error::new(error.kind(), text).about(error.subject())
     })

@@ -15,6 +15,8 @@ use pandion_types::{ErrorKind, FieldId};
 
 use super::*;
 
+mod exact;
+mod nested;
 mod serialized;
 
 fn field(data_type: DataType) -> FieldSchema {

@@ -80,20 +80,26 @@ impl ExternalSpec {
         } else {
             self.validate_extfs(uri).map_err(wrapped)?
         };
-        if self.format() != SourceFormat::Parquet {
+        if !matches!(self.format(), SourceFormat::Parquet | SourceFormat::IcebergTable) {
             return Err(wrapped(Error::unsupported(format!(
-                "format {:?} is not supported by this server yet; it supports: parquet",
+                "format {:?} is not supported by this server yet; it supports: parquet, \
+                 iceberg-table",
                 self.format().name()
             ))));
         }
         match mode {
             None | Some(CredentialMode::AccessKey | CredentialMode::Anonymous) => Ok(()),
+            Some(CredentialMode::GcpServiceAccount) => Ok(()),
+            Some(CredentialMode::Iam) if self.cloud_provider(uri) == Some(CloudProvider::Gcp) => {
+                Ok(())
+            }
             Some(CredentialMode::RoleArn | CredentialMode::Iam) => {
                 self.validate_identity(uri).map_err(wrapped)
             }
             Some(mode) => Err(wrapped(Error::unsupported(format!(
-                "credential mode {} is not supported by this server yet; it supports: \
-                 access_key_id+access_key_value, anonymous=true, role_arn, use_iam=true",
+                "credential mode {} is not supported by this server; it supports: \
+                 access_key_id+access_key_value, anonymous=true, role_arn, use_iam=true, \
+                 gcp_target_service_account",
                 mode.name()
             )))),
         }

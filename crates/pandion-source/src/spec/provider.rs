@@ -49,13 +49,13 @@ impl CloudProvider {
         match self {
             Self::Gcp => Some("storage.googleapis.com".to_owned()),
             Self::Minio => None,
+            Self::Azure => Some(azure_domain(&region.to_ascii_lowercase()).to_owned()),
             _ if region.is_empty() => None,
             Self::Aws if region.starts_with("cn-") => Some(format!("s3.{region}.amazonaws.com.cn")),
             Self::Aws => Some(format!("s3.{region}.amazonaws.com")),
             Self::Aliyun => Some(format!("oss-{region}.aliyuncs.com")),
             Self::Tencent => Some(format!("cos.{region}.myqcloud.com")),
             Self::Huawei => Some(format!("obs.{region}.myhuaweicloud.com")),
-            Self::Azure => Some(azure_domain(&region.to_ascii_lowercase()).to_owned()),
         }
     }
 }

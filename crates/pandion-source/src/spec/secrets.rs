@@ -14,7 +14,7 @@ use super::catalog::stored_key;
 /// The values of the secret keys of `extfs`: `access_key_id`, `access_key_value`, `external_id`
 /// and `ssl_ca_cert`; and those of `catalog`, under names such as `catalog.token`.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct SourceSecrets(BTreeMap<&'static str, Secret>);
+pub struct SourceSecrets(pub(super) BTreeMap<&'static str, Secret>);
 
 impl SourceSecrets {
     /// The value of a secret key of `extfs`, or of a name such as `catalog.token`, if there is one.

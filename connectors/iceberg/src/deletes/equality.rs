@@ -1,0 +1,226 @@
+//! Equality delete files: keys whose rows are dead.
+//!
+//! Delete files that compare the same columns are read once each into one set of keys; then the
+//! columns of every data file that they concern are read once. A key kills rows of data that are
+//! older than the delete file, so that each key keeps the highest sequence number that it was
+//! deleted with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use iceberg::spec::TableMetadata;
+use pandion_connector_parquet::ParquetFile;
+use pandion_manifest::{DataFile, DeleteFile, DeleteKind, TableFile};
+use pandion_source::{IoStats, SourceRoot};
+use pandion_types::{Error, Result};
+use roaring::RoaringBitmap;
+
+use crate::deletes::keys::{KeyColumn, KeyColumns};
+use crate::deletes::open;
+use crate::guard::{corrupt, decode};
+
+/// Delete files, or row groups of data files, that are read at the same time.
+const READS_IN_FLIGHT: usize = 8;
+
+/// Delete files that compare the same columns, and the data files that they concern.
+#[derive(Debug, Default)]
+pub(crate) struct Group<'a> {
+    /// Each once.
+    pub(crate) deletes: Vec<&'a DeleteFile>,
+    /// With the caller's numbers.
+    pub(crate) files: Vec<(usize, &'a DataFile)>,
+}
+
+/// What a delete file is limited to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    All,
+    Partition(i32, String),
+}
+
+/// Keys, and the highest sequence number that each was deleted with.
+type Keys = HashMap<Box<[u8]>, i64>;
+
+/// The rows of the group's data files whose keys, in the columns `ids`, are deleted.
+///
+/// # Errors
+/// `NotFound`, `Corrupt`, `Unsupported` about the source, naming the file; those of the store.
+pub(crate) async fn read(
+    root: &SourceRoot,
+    table: &Arc<TableMetadata>,
+    ids: &[i32],
+    group: Group<'_>,
+    stats: &IoStats,
+) -> Result<Vec<(usize, RoaringBitmap)>> {
+    let columns = Arc::new(KeyColumns::new(table, ids)?);
+    let mut scopes: HashMap<Scope, Keys> = HashMap::new();
+    let reads = group.deletes.into_iter();
+    let reads: Vec<_> =
+        reads.map(|delete| read_keys(root, Arc::clone(&columns), delete, stats)).collect();
+    let mut read = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
+    while let Some((scope, sequence_number, keys)) = read.try_next().await? {
+        let known = scopes.entry(scope).or_default();
+        for key in keys {
+            let highest = known.entry(key).or_insert(sequence_number);
+            *highest = sequence_number.max(*highest);
+        }
+    }
+    let search = Search { root, table, columns, scopes: Arc::new(scopes), stats };
+    let searches: Vec<_> =
+        group.files.into_iter().map(|(work, file)| search.dead_rows(work, file)).collect();
+    stream::iter(searches).buffer_unordered(READS_IN_FLIGHT).try_collect().await
+}
+
+async fn read_keys(
+    root: &SourceRoot,
+    columns: Arc<KeyColumns>,
+    delete: &DeleteFile,
+    stats: &IoStats,
+) -> Result<(Scope, i64, Vec<Box<[u8]>>)> {
+    let file = open::delete_file(root, delete, stats).await?;
+    let roots = columns
+        .columns()
+        .iter()
+        .map(|column| {
+            // Some writers leave the ids out; the names are then those of the table.
+            let mut names = column.names.clone();
+            names.push(column.name.clone());
+            open::root_of(&file, column.id, &names).flatten().ok_or_else(|| {
+                corrupt(format!("delete file {} has no column {:?}", delete.uri, column.name))
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let from_memory = IoStats::default();
+    let column_stats = if open::is_held(delete) { &from_memory } else { stats };
+    let mut batches = Vec::new();
+    for group in 0..file.row_groups() {
+        batches.extend(read_columns(&file, &roots, group, column_stats).await?);
+    }
+    if open::is_held(delete) {
+        stats.count_rows_decoded(from_memory.counts().rows_decoded);
+    }
+    let keys = decode(format!("delete file {}", delete.uri), move |place| {
+        let mut keys = Vec::new();
+        for batch in &batches {
+            let rows = columns.keys(batch, place)?;
+            keys.extend(rows.iter().map(|row| Box::<[u8]>::from(row.as_ref())));
+        }
+        Ok(keys)
+    })
+    .await?;
+    let scope = match delete.kind {
+        DeleteKind::Equality { global: true, .. } => Scope::All,
+        _ => Scope::Partition(delete.spec_id, delete.partition.clone()),
+    };
+    Ok((scope, delete.sequence_number, keys))
+}
+
+/// Reads columns of a row group, of which the same may be wanted twice.
+async fn read_columns(
+    file: &ParquetFile,
+    roots: &[usize],
+    row_group: usize,
+    stats: &IoStats,
+) -> Result<Vec<Vec<ArrayRef>>> {
+    let mut distinct = roots.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let batches = file.read_raw(&distinct, row_group, stats).await?;
+    let column = |batch: &[ArrayRef], root: &usize| {
+        let at = distinct.binary_search(root).ok()?;
+        batch.get(at).cloned()
+    };
+    let arranged = batches
+        .iter()
+        .map(|batch| roots.iter().map(|root| column(batch, root)).collect::<Option<Vec<_>>>());
+    arranged.collect::<Option<Vec<_>>>().ok_or_else(|| Error::internal("a column of keys was lost"))
+}
+
+/// Looks for keys in data files.
+struct Search<'a> {
+    root: &'a SourceRoot,
+    table: &'a Arc<TableMetadata>,
+    columns: Arc<KeyColumns>,
+    scopes: Arc<HashMap<Scope, Keys>>,
+    stats: &'a IoStats,
+}
+
+impl Search<'_> {
+    async fn dead_rows(&self, work: usize, file: &DataFile) -> Result<(usize, RoaringBitmap)> {
+        let part = file.table.as_ref().ok_or_else(|| Error::internal("a file without a table"))?;
+        let opened = open::data_file(self.root, file, self.stats).await?;
+        let roots = self
+            .columns
+            .columns()
+            .iter()
+            .map(|column| data_column(&opened, column))
+            .collect::<Result<Vec<_>>>()?;
+        let groups: Vec<_> = (0..opened.row_groups())
+            .map(|group| self.dead_in_group(&opened, part, &roots, group))
+            .collect();
+        let groups: Vec<RoaringBitmap> =
+            stream::iter(groups).buffered(READS_IN_FLIGHT).try_collect().await?;
+        Ok((work, groups.into_iter().fold(RoaringBitmap::new(), |all, group| all | group)))
+    }
+
+    async fn dead_in_group(
+        &self,
+        file: &ParquetFile,
+        part: &TableFile,
+        roots: &[Option<usize>],
+        group: usize,
+    ) -> Result<RoaringBitmap> {
+        let rows = file.row_group_rows(group);
+        let there: Vec<usize> = roots.iter().flatten().copied().collect();
+        let batches = if there.is_empty() {
+            vec![Vec::new()]
+        } else {
+            read_columns(file, &there, group, self.stats).await?
+        };
+        let mut complete = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let len = batch.first().map_or(rows.len(), |array| array.len());
+            let mut held = batch.into_iter();
+            let arrays =
+                roots.iter().zip(self.columns.columns()).map(|(root, column)| match root {
+                    Some(_) => held.next().ok_or_else(|| Error::internal("a column was lost")),
+                    None => column.absent(self.table, part, len),
+                });
+            complete.push(arrays.collect::<Result<Vec<_>>>()?);
+        }
+        let (columns, scopes) = (Arc::clone(&self.columns), Arc::clone(&self.scopes));
+        let own = Scope::Partition(part.spec_id, part.partition.clone());
+        let sequence_number = part.sequence_number;
+        decode(format!("data file {}", file.object().identity.uri), move |place| {
+            let sets: Vec<&Keys> =
+                [&Scope::All, &own].into_iter().filter_map(|scope| scopes.get(scope)).collect();
+            let is_dead = |key: &[u8]| {
+                sets.iter().any(|set| set.get(key).is_some_and(|&number| number > sequence_number))
+            };
+            let mut dead = RoaringBitmap::new();
+            let mut row = rows.start;
+            for batch in &complete {
+                for key in &columns.keys(batch, place)? {
+                    if is_dead(key.as_ref()) {
+                        dead.insert(row);
+                    }
+                    row = row.saturating_add(1);
+                }
+            }
+            Ok(dead)
+        })
+        .await
+    }
+}
+
+/// Where a data file has a column; `None` when it was written before the column existed.
+fn data_column(file: &ParquetFile, column: &KeyColumn) -> Result<Option<usize>> {
+    open::root_of(file, column.id, &column.names).ok_or_else(|| {
+        corrupt(format!(
+            "data file {} has no column ids and the table no name mapping",
+            file.object().identity.uri
+        ))
+    })
+}

@@ -1,0 +1,120 @@
+//! Columns of a row group as the file has them, whatever fields are mapped to.
+//!
+//! For readers of other formats' side files, and of columns that no field is mapped to. Nothing is
+//! converted.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use pandion_source::IoStats;
+use pandion_types::{Error, Result, Subject};
+use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+
+use crate::file::ParquetFile;
+use crate::{guard, pages};
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 1 << 16;
+
+impl ParquetFile {
+    /// Reads top-level columns of a row group, named by their places in the file's schema. Each
+    /// element of the answer has the columns in the order of `roots`, which are distinct. Rows are
+    /// decoded on the thread that polls.
+    ///
+    /// # Errors
+    /// `Internal` for columns or row groups that the file has not; `Corrupt` when the bytes are not
+    /// what the format or the footer says; those of the store.
+    pub async fn read_raw(
+        &self,
+        roots: &[usize],
+        row_group: usize,
+        stats: &IoStats,
+    ) -> Result<Vec<Vec<ArrayRef>>> {
+        let place = format!("{}: row group {row_group}", self.uri());
+        let rows = u64::try_from(self.row_group(row_group)?.num_rows()).unwrap_or(0);
+        if rows == 0 {
+            return Ok(Vec::new());
+        }
+        let decoder = || self.raw_decoder(roots, row_group, &place);
+        let mut decoder = guard::guarded(&place, decoder)?;
+        let mut batches: Vec<RecordBatch> = Vec::new();
+        loop {
+            let step = || decoder.try_decode().map_err(|error| guard::foreign(error, &place));
+            match guard::guarded(&place, step)? {
+                DecodeResult::NeedsData(ranges) => {
+                    let bytes = self.object().read_ranges(&ranges, stats).await?;
+                    let push = || {
+                        for (range, bytes) in ranges.iter().zip(&bytes) {
+                            self.verify_raw(row_group, range, bytes, &place)?;
+                        }
+                        let pushed = decoder.push_ranges(ranges.clone(), bytes);
+                        pushed.map_err(|error| guard::foreign(error, &place))
+                    };
+                    guard::guarded(&place, push)?;
+                }
+                DecodeResult::Data(batch) => batches.push(batch),
+                DecodeResult::Finished => break,
+            }
+        }
+        let decoded: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        stats.count_rows_decoded(decoded);
+        if decoded != rows {
+            return Err(Error::corrupt(format!(
+                "{place}: {decoded} rows were decoded, there should be {rows}"
+            ))
+            .about(Subject::Source));
+        }
+        batches.iter().map(|batch| in_order(batch, roots)).collect()
+    }
+
+    fn raw_decoder(
+        &self,
+        roots: &[usize],
+        row_group: usize,
+        place: &str,
+    ) -> Result<ParquetPushDecoder> {
+        let mask = ProjectionMask::roots(self.arrow().parquet_schema(), roots.iter().copied());
+        ParquetPushDecoderBuilder::new_with_metadata(self.arrow().clone())
+            .with_projection(mask)
+            .with_row_groups(vec![row_group])
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(|error| guard::foreign(error, place))
+    }
+
+    /// Checks the pages in `bytes`, which were read from `range`.
+    fn verify_raw(
+        &self,
+        row_group: usize,
+        range: &std::ops::Range<u64>,
+        bytes: &bytes::Bytes,
+        place: &str,
+    ) -> Result<()> {
+        let columns = self.row_group(row_group)?.columns();
+        let column = columns.iter().find(|column| {
+            let (start, length) = column.byte_range();
+            start <= range.start && range.end <= start + length
+        });
+        let column = column.ok_or_else(|| {
+            Error::corrupt(format!("{place}: pages outside of all columns")).about(Subject::Source)
+        })?;
+        let place = || format!("{place}, column {}", column.column_path());
+        pages::verify(bytes, range.start, column, false, &place)
+    }
+}
+
+/// The columns of a batch, which has them in the order of the file.
+fn in_order(batch: &RecordBatch, roots: &[usize]) -> Result<Vec<ArrayRef>> {
+    let mut sorted = roots.to_vec();
+    sorted.sort_unstable();
+    let column = |root: &usize| {
+        let at = sorted.binary_search(root).ok()?;
+        batch.columns().get(at).map(Arc::clone)
+    };
+    let columns: Option<Vec<_>> = roots.iter().map(column).collect();
+    columns
+        .filter(|columns| columns.len() == batch.num_columns())
+        .ok_or_else(|| Error::internal("a column was lost"))
+}
