@@ -63,11 +63,11 @@ def free_port():
 class S3Server:
     """The S3 server of the testkit, with one bucket, until `stop`."""
 
-    def __init__(self, directory, tls=False):
+    def __init__(self, directory, tls=False, arguments=()):
         self.bucket = "lake"
         self.ca_file = pathlib.Path(directory) / "ca.pem" if tls else None
         command = [binary("PANDION_S3_BIN"), "--port", "0", "--bucket", self.bucket]
-        command += ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
+        command += ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY, *arguments]
         if tls:
             command += ["--tls", "--cert-out", str(self.ca_file)]
         # The server lives as long as its standard input is open.

@@ -2,8 +2,8 @@
 one of PyIceberg's own catalogs. It asks for tokens, hands out credentials for storage that the test
 makes, and fails on demand.
 
-It has the requests that PyIceberg and the server make, and no others: no views, no transactions over
-several tables, no server-side planning.
+It has the requests that PyIceberg and the server make, and no others: no views, no transactions
+over several tables, no server-side planning.
 """
 
 import collections

@@ -2,10 +2,15 @@
 out credentials end in the middle of their use and are renewed, and no secret is ever shown."""
 
 import json
+import re
+import time
+import urllib.parse
+import urllib.request
 
 import pytest
 from pyiceberg.catalog.rest import RestCatalog as Client
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io import load_file_io
 
 import helpers
 import tables
@@ -257,6 +262,132 @@ def test_secrets_are_not_shown(client, lakehouse, name, table):
     assert catalog["uri"] == lakehouse.vending.uri
     job = helpers.refresh(client, name)
     assert CREDENTIAL.split(":")[1] not in described + job.external_spec
+
+
+# --- sessions that end ----------------------------------------------------------------------------
+
+ROLE = "arn:aws:iam::123456789012:role/readers"
+WEB_IDENTITY = "canary-of-the-identity-77aa"
+SESSION_SECONDS = 2
+
+
+def identities(folder):
+    """What the S3 server knows: a role that may read below one folder, for whoever shows a token."""
+    read = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::lake/{folder}/*"}
+    listed = {"Action": "s3:ListBucket", "Resource": "arn:aws:s3:::lake"}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Federated": "oidc"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+    }
+    role = {
+        "arn": ROLE,
+        "trust": {"Version": "2012-10-17", "Statement": [trust]},
+        "policy": {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", **read}, {"Effect": "Allow", **listed}],
+        },
+        "web_identity_tokens": [WEB_IDENTITY],
+    }
+    return {"roles": [role]}
+
+
+class Sessions:
+    """Keys that the token service of an S3 server gives for a table, good for two seconds."""
+
+    def __init__(self, s3):
+        self.s3, self.opened = s3, []
+
+    def keys(self, location):
+        bucket, _, key = location.removeprefix("s3://").partition("/")
+        own = {"Effect": "Allow", "Action": "s3:GetObject"}
+        own["Resource"] = f"arn:aws:s3:::{bucket}/{key}/*"
+        form = {
+            "Action": "AssumeRoleWithWebIdentity",
+            "Version": "2011-06-15",
+            "RoleArn": ROLE,
+            "RoleSessionName": "catalog",
+            "WebIdentityToken": WEB_IDENTITY,
+            "Policy": json.dumps({"Version": "2012-10-17", "Statement": [own]}),
+        }
+        body = urllib.parse.urlencode(form).encode()
+        with urllib.request.urlopen(f"http://{self.s3.host}/", body, timeout=10) as answer:
+            found = dict(re.findall(r"<(\w+)>([^<]+)</", answer.read().decode()))
+        self.opened.append(
+            {
+                "s3.access-key-id": found["AccessKeyId"],
+                "s3.secret-access-key": found["SecretAccessKey"],
+                "s3.session-token": found["SessionToken"],
+            }
+        )
+        # The catalog claims that they last, so that only the store tells of their end.
+        end = int((time.time() + 3600) * 1000)
+        return {**self.opened[-1], "s3.session-token-expires-at-ms": str(end)}
+
+    def wait_for_the_end(self, location):
+        """Waits until the store refuses the newest keys."""
+        properties = {**tables.s3_properties(self.s3), **self.opened[-1]}
+
+        def is_refused():
+            # A new client each time: nothing is to be remembered.
+            try:
+                with load_file_io(properties).new_input(location).open() as file:
+                    file.read(1)
+            except OSError:
+                return True
+
+        helpers.wait_until(is_refused, 30, "the session did not end")
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory):
+    """A lakehouse whose S3 server knows roles and ends sessions."""
+    directory = tmp_path_factory.mktemp("strict")
+    file = directory / "identities.json"
+    file.write_text(json.dumps(identities("behind")))
+    arguments = ["--identities", str(file), "--session-seconds", str(SESSION_SECONDS)]
+    s3 = helpers.S3Server(directory, arguments=arguments)
+    lakehouse = Lakehouse(directory, s3)
+    lakehouse.sessions = Sessions(s3)
+    lakehouse.vending.vend = lakehouse.sessions.keys
+    yield lakehouse
+    lakehouse.stop()
+    s3.stop()
+    log = lakehouse.server.log()
+    for keys in lakehouse.sessions.opened:
+        assert keys["s3.secret-access-key"] not in log, "the log holds a secret"
+        assert keys["s3.session-token"] not in log, "the log holds a token"
+
+
+def test_sessions_end_in_the_middle_of_their_use(strict, name):
+    """The keys that the catalog hands out are really good for two seconds, and for one table."""
+    table = strict.writer(strict.open).create_table(("ns", name), tables.SCHEMA)
+    tables.append(table, 0, 60)
+    lake = strict.lake(strict.vending, name, credential=CREDENTIAL, vended_credentials="true")
+    client = strict.client
+    helpers.make(client, name, lake, FIELDS)
+    tables.check_snapshot(client, name, table)
+    for first in (60, 90):
+        before = len(strict.sessions.opened)
+        strict.sessions.wait_for_the_end(table.metadata_location)
+        # New files, so that no cache can answer.
+        tables.append(table, first, 30)
+        tables.check_latest(client, name, table)
+        assert len(strict.sessions.opened) > before, "nobody asked for other keys"
+
+
+def test_keys_of_one_table_open_no_other(strict, name):
+    """The source is the whole bucket, and yet the keys of a table end at its folder."""
+    writer = strict.writer(strict.open)
+    other = writer.create_table(("ns", f"{name}_other"), tables.SCHEMA)
+    tables.append(other, 0, 10)
+    table = writer.create_table(("ns", name), tables.SCHEMA)
+    table.add_files([next(iter(other.scan().plan_files())).file.file_path])
+    lake = strict.lake(strict.vending, name, credential=CREDENTIAL, vended_credentials="true")
+    helpers.make(strict.client, name, lake, FIELDS)
+    data = helpers.vectors(1, tables.DIM, 0)
+    error = helpers.error_of(strict.client.search, name, data=data, anns_field="embedding")
+    assert f"{name}_other" in error.message
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
