@@ -272,7 +272,7 @@ SESSION_SECONDS = 2
 
 
 def identities(folder):
-    """What the S3 server knows: a role that may read below one folder, for whoever shows a token."""
+    """What the S3 server knows: a role that may read below a folder, for whoever has a token."""
     read = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::lake/{folder}/*"}
     listed = {"Action": "s3:ListBucket", "Resource": "arn:aws:s3:::lake"}
     trust = {

@@ -621,12 +621,11 @@ def test_vectors_of_wrong_length(client, name, warehouse, table):
 def test_a_table_of_arrow_types(client, name, warehouse):
     """A schema that PyIceberg makes from Arrow's, as most Python programs have it."""
     values = tables.rows(0, 50)
-    arrow = pa.Table.from_pylist(values)
+    embedding = helpers.fixed_size_lists(np.array([row["embedding"] for row in values], np.float32))
+    arrow = pa.Table.from_pylist(values).drop_columns(["embedding"])
+    arrow = arrow.append_column("embedding", embedding.cast(pa.list_(pa.float32())))
     table = warehouse.create(name, arrow.schema)
     table.append(arrow)
     fields = {**FIELDS, "small": DataType.INT64, "price": DataType.DOUBLE}
-    fields.pop("embedding")
-    fields["vector"] = (DataType.JSON, {"external_field": "embedding"})
-    helpers.create(client, name, warehouse.latest(table), fields, {"id": None})
-    helpers.refresh(client, name)
-    assert client.get_collection_stats(name)["row_count"] == 50
+    helpers.make(client, name, warehouse.latest(table), fields)
+    tables.check_snapshot(client, name, table, fields=fields)
