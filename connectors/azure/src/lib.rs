@@ -110,12 +110,12 @@ impl Credential {
                 }
                 let key = needed("access_key_value", secrets.access_key_value())?;
                 // The cause is dropped on purpose: it describes the key.
-                let key = AzureAccessKey::try_new(key.expose()).map_err(|_| {
-                    invalid(
+                let Ok(key) = AzureAccessKey::try_new(key.expose()) else {
+                    return Err(invalid(
                         "extfs.access_key_value must be the key of an Azure storage account, in \
                          base64",
-                    )
-                })?;
+                    ));
+                };
                 let account = Some(account.expose().to_owned());
                 Ok(Self { account, key: AzureCredential::AccessKey(key) })
             }

@@ -94,9 +94,11 @@ impl TokenSource {
         let own = self.identity.token(now).await?;
         let Some(account) = &self.account else { return Ok(own) };
         let path = format!("/v1/projects/-/serviceAccounts/{account}:generateAccessToken");
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", own.credential.bearer))
-            // The cause is dropped on purpose: it belongs to a token.
-            .map_err(|_| denied("the server's own Google identity gave a malformed token"))?;
+        // The cause is dropped on purpose: it belongs to a token.
+        let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", own.credential.bearer))
+        else {
+            return Err(denied("the server's own Google identity gave a malformed token"));
+        };
         bearer.set_sensitive(true);
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, bearer);

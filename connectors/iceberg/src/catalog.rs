@@ -21,6 +21,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use iceberg::spec::TableMetadata;
 use pandion_source::{
     AwsCredentials, CatalogSettings, Clock, CredentialSource, EndpointPolicy, IoStats,
@@ -30,6 +31,8 @@ use pandion_types::{Error, ErrorKind, Result, Subject};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::guard::decode;
+use crate::metadata::parse;
 use address::Addresses;
 use answer::Answer;
 use rest::{CatalogClient, Question};
@@ -148,7 +151,7 @@ impl RestCatalog {
         let mut table = self.ask_for_table(stats).await?;
         let metadata = match table.get_mut("metadata").map(Value::take) {
             Some(Value::Null) | None => return Err(self.senseless("it has no metadata")),
-            Some(metadata) => self.read_metadata(metadata)?,
+            Some(metadata) => self.read_metadata(&metadata).await?,
         };
         let metadata_location =
             table.get("metadata-location").and_then(Value::as_str).map(str::to_owned);
@@ -258,13 +261,12 @@ impl RestCatalog {
         })
     }
 
-    fn read_metadata(&self, metadata: Value) -> Result<TableMetadata> {
-        match serde_json::from_value::<TableMetadata>(metadata) {
-            Ok(metadata) => Ok(metadata),
-            Err(error) => Err(self
-                .senseless(&format!("its metadata are not those of an Iceberg table: {error}"))
-                .caused_by(error)),
-        }
+    /// Reads metadata in the way in which those in files are read.
+    async fn read_metadata(&self, metadata: &Value) -> Result<TableMetadata> {
+        let CatalogSettings { uri, table, .. } = &self.settings;
+        let json = Bytes::from(metadata.to_string());
+        let place = format!("table {table} of the catalog {uri}");
+        decode(place, move |place| parse(&json, place)).await
     }
 
     fn senseless(&self, what: &str) -> Error {

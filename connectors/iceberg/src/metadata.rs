@@ -167,8 +167,11 @@ fn version_of(name: &str) -> Option<u64> {
     }
 }
 
-/// Decodes a metadata file, which may be compressed.
-fn parse(bytes: &Bytes, place: &str) -> Result<TableMetadata> {
+/// Decodes table metadata, which may be compressed; `place` names them in errors.
+///
+/// # Errors
+/// `Corrupt` and `Unsupported` about the source.
+pub(crate) fn parse(bytes: &Bytes, place: &str) -> Result<TableMetadata> {
     let mut unpacked = Vec::new();
     let json: &[u8] = if bytes.starts_with(&GZIP_MAGIC) {
         flate2::read::MultiGzDecoder::new(bytes.as_ref())

@@ -221,8 +221,8 @@ fn what_cannot_stand_in_a_request_is_refused() {
     }
     let virtual_host = format!(r#""use_virtual_host":"true",{KEYS}"#);
     assert_eq!(open("minio://h/xn--/k", &virtual_host).kind(), ErrorKind::InvalidArgument);
-    let iam = r#""cloud_provider":"gcp","use_iam":"true""#;
-    assert_eq!(open("gs://b/k", iam).kind(), ErrorKind::Unsupported);
+    let iam = r#""cloud_provider":"aliyun","region":"r","use_iam":"true""#;
+    assert_eq!(open("oss://b/k", iam).kind(), ErrorKind::Unsupported);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use pandion_connector_parquet::{ParquetFile, read_footer};
 use pandion_index::Bitmap;
-use pandion_manifest::{DataFile, DeleteVector, Manifest};
+use pandion_manifest::{DataFile, DeleteVector, Manifest, TableColumn};
 use pandion_source::{IoStats, PinnedObject};
 use pandion_types::{CollectionId, CollectionSchema, Error, FileId, Result, RowId, Subject};
 use tokio::sync::OnceCell;
@@ -24,6 +24,8 @@ pub struct Snapshot {
     schema: Arc<CollectionSchema>,
     manifest: Arc<Manifest>,
     store: Arc<dyn ObjectStore>,
+    /// The columns that fields are read from, when the source is a table.
+    columns: Option<Arc<[TableColumn]>>,
     /// Open files, in the order of the manifest's, filled when first needed.
     files: Vec<Arc<OnceCell<Opened>>>,
     /// The live rows of files with deletes, in the same order, made when first needed.
@@ -68,12 +70,10 @@ impl Snapshot {
         store: Arc<dyn ObjectStore>,
         previous: Option<&Self>,
     ) -> Self {
-        let columns = |manifest: &Manifest| {
-            manifest.table.as_ref().map(|table| table.columns.clone()).unwrap_or_default()
-        };
+        let columns = manifest.table.as_ref().map(|table| Arc::from(table.columns.as_slice()));
         let known: HashMap<FileId, &Arc<OnceCell<Opened>>> = previous
             .filter(|previous| previous.collection == manifest.collection)
-            .filter(|previous| columns(&previous.manifest) == columns(&manifest))
+            .filter(|previous| previous.columns == columns)
             .map(|previous| {
                 let ids = previous.manifest.files.iter().map(|file| file.id);
                 ids.zip(&previous.files).collect()
@@ -87,7 +87,7 @@ impl Snapshot {
         let live = manifest.files.iter().map(|_| OnceLock::new()).collect();
         let (indexed, segments) = (Vec::new(), Vec::new());
         let collection = manifest.collection;
-        Self { collection, schema, manifest, store, files, live, indexed, segments }
+        Self { collection, schema, manifest, store, columns, files, live, indexed, segments }
     }
 
     /// The same snapshot, of a collection that has these scalar indexes.
@@ -214,9 +214,9 @@ impl Snapshot {
         object: PinnedObject,
         footer: &Bytes,
     ) -> Result<ParquetFile> {
-        match (&self.manifest.table, &entry.table) {
-            (Some(table), Some(file)) => {
-                ParquetFile::open_of_table(object, footer, &table.columns, &file.constants)
+        match (&self.columns, &entry.table) {
+            (Some(columns), Some(file)) => {
+                ParquetFile::open_of_table(object, footer, columns, &file.constants)
             }
             _ => ParquetFile::open(object, footer),
         }

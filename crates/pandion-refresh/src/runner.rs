@@ -140,7 +140,7 @@ impl Runner {
             }
         };
         let opened = self.shared.sources.open(source, spec, secret).await?;
-        let connector = opened.connector(&schema)?;
+        let connector = opened.connector(&schema);
         let start = Start {
             collection: collection.id,
             schema_version: schema.version,

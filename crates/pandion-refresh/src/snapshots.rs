@@ -91,7 +91,7 @@ impl Snapshots {
             return Ok(Arc::new(Snapshot::clone(&kept).with_scalar_indexes(indexed)));
         }
         let opened = self.open(collection).await?;
-        let connector = opened.connector(serving.schema())?;
+        let connector = opened.connector(serving.schema());
         let stats = IoStats::default();
         let manifest =
             travel::manifest_at(connector.as_ref(), choice, serving.manifest(), &stats).await?;

@@ -5,34 +5,40 @@ use std::sync::Arc;
 use pandion_catalog::SourceBinding;
 use pandion_connector_azure::open_azure_root;
 use pandion_connector_gcs::open_gcs_root;
+use pandion_connector_iceberg::catalog::{CatalogOptions, RestCatalog};
+use pandion_connector_iceberg::{IcebergConnector, TableLoader, TablePlace};
 use pandion_connector_parquet::ParquetConnector;
-use pandion_connector_s3::open_s3_root;
+use pandion_connector_s3::{S3Access, ServerIdentity, open_s3_root, open_s3_root_with};
 use pandion_source::{
-    CloudProvider, Connector, CredentialMode, EndpointPolicy, ExternalSpec, LocalRoots,
-    NamedSources, ResolvedSource, Scheme, SourceFormat, SourceRoot, SourceSecrets, SourceUri,
-    open_local,
+    CatalogAuthentication, CloudProvider, Connector, CredentialMode, EndpointPolicy, ExternalSpec,
+    IoStats, LocalRoots, NamedSources, ResolvedSource, Scheme, SourceFormat, SourceRoot,
+    SourceSecrets, open_local,
 };
-use pandion_types::{CollectionSchema, Error, Result, Secret};
+use pandion_types::{CollectionSchema, Error, Result, Secret, Subject};
 
 /// A source whose store is open.
 #[derive(Debug)]
 pub struct OpenSource {
     /// The store, and where in it the source lies.
     pub root: SourceRoot,
-    uri: SourceUri,
     spec: ExternalSpec,
+    catalog: Option<Arc<RestCatalog>>,
 }
 
 impl OpenSource {
     /// What tells which files the source has, for a collection with these fields.
-    ///
-    /// # Errors
-    /// `InvalidArgument` about the source when the specification asks for what its format has not.
-    pub fn connector(&self, schema: &Arc<CollectionSchema>) -> Result<Arc<dyn Connector>> {
-        match self.spec.format() {
-            SourceFormat::IcebergTable => todo!("{} {}", self.uri, schema.version),
-            _ => Ok(Arc::new(ParquetConnector::new(self.root.clone()))),
+    #[must_use]
+    pub fn connector(&self, schema: &Arc<CollectionSchema>) -> Arc<dyn Connector> {
+        let root = self.root.clone();
+        if self.spec.format() != SourceFormat::IcebergTable {
+            return Arc::new(ParquetConnector::new(root));
         }
+        let place = match &self.catalog {
+            Some(catalog) => TablePlace::Catalog(Arc::clone(catalog) as Arc<dyn TableLoader>),
+            None => TablePlace::at(root.prefix.clone()),
+        };
+        let choice = self.spec.snapshot_choice().clone();
+        Arc::new(IcebergConnector::new(root, place, choice, Arc::clone(schema)))
     }
 }
 
@@ -85,8 +91,7 @@ impl SourceOpener {
         let binding =
             SourceBinding { source: source.to_owned(), spec: parsed.redacted_json(), secret };
         let resolved = self.named.resolve(source, parsed, secrets)?;
-        resolved.spec.validate_complete(&resolved.uri)?;
-        self.root(&resolved).await?;
+        self.open_resolved(resolved).await?;
         Ok(binding)
     }
 
@@ -105,21 +110,64 @@ impl SourceOpener {
         let joined = ExternalSpec::join(redacted_spec, &secrets)?;
         let (spec, secrets) = ExternalSpec::parse(joined.expose())?;
         let resolved = self.named.resolve(source, spec, secrets)?;
-        resolved.spec.validate_complete(&resolved.uri)?;
-        let root = self.root(&resolved).await?;
-        Ok(OpenSource { root, uri: resolved.uri, spec: resolved.spec })
+        self.open_resolved(resolved).await
     }
 
-    async fn root(&self, source: &ResolvedSource) -> Result<SourceRoot> {
+    async fn open_resolved(&self, source: ResolvedSource) -> Result<OpenSource> {
+        source.spec.validate_complete(&source.uri)?;
+        let catalog = self.catalog(&source).await?;
+        let root = self.root(&source, catalog.as_ref()).await?;
+        Ok(OpenSource { root, spec: source.spec, catalog })
+    }
+
+    /// The catalog that the specification names, if it names one. It is not asked yet.
+    async fn catalog(&self, source: &ResolvedSource) -> Result<Option<Arc<RestCatalog>>> {
+        let ResolvedSource { uri, spec, secrets, .. } = source;
+        let Some(settings) = spec.catalog() else { return Ok(None) };
+        let host = settings.uri.host_str().unwrap_or_default();
+        let port = settings.uri.port_or_known_default().unwrap_or_default();
+        self.policy.check_host(host, port).await?;
+        let mut options = CatalogOptions::default();
+        if !spec.region().is_empty() {
+            options.region = Some(spec.region().to_owned());
+        }
+        let signs = matches!(settings.authentication, CatalogAuthentication::SigV4 { .. });
+        if signs && !settings.vended_credentials {
+            let (policy, identity) = (&self.policy, ServerIdentity::of_process());
+            let access = S3Access { uri, spec, secrets, policy, identity };
+            options.identity = access.credentials(host, port)?;
+        }
+        Ok(Some(Arc::new(RestCatalog::new(settings, secrets, &self.policy, options)?)))
+    }
+
+    async fn root(
+        &self,
+        source: &ResolvedSource,
+        catalog: Option<&Arc<RestCatalog>>,
+    ) -> Result<SourceRoot> {
         let ResolvedSource { uri, spec, secrets, scope } = source;
         let policy = &self.policy;
+        let vended = catalog.and_then(|it| it.credential_source(Arc::new(IoStats::default())));
         let root = match (uri.scheme(), spec.cloud_provider(uri)) {
+            (_, Some(provider @ (CloudProvider::Azure | CloudProvider::Gcp)))
+                if vended.is_some() =>
+            {
+                return Err(Error::unsupported(format!(
+                    "catalog.vended_credentials is served for stores that speak S3, not for \
+                     cloud_provider {:?}",
+                    provider.name()
+                ))
+                .about(Subject::Source));
+            }
             (Scheme::File, _) => open_local(uri, &self.roots)?,
             (_, Some(CloudProvider::Azure)) => open_azure_root(uri, spec, secrets, policy).await?,
             (_, Some(CloudProvider::Gcp)) if asks_for_tokens(spec)? => {
                 open_gcs_root(uri, spec, secrets, policy).await?
             }
-            _ => open_s3_root(uri, spec, secrets, policy).await?,
+            _ => match vended {
+                Some(keys) => open_s3_root_with(uri, spec, secrets, policy, keys).await?,
+                None => open_s3_root(uri, spec, secrets, policy).await?,
+            },
         };
         Ok(match scope {
             Some(scope) => scope.clone().bound(root),

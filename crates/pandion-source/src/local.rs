@@ -118,7 +118,10 @@ pub fn open_local(uri: &SourceUri, roots: &LocalRoots) -> Result<SourceRoot> {
     let unusable = |what: &str| {
         Error::invalid_argument(format!("{} {what}", directory.display())).about(Subject::Source)
     };
-    if !directory.is_dir() {
+    // The metadata file of a table is a source, too.
+    let is_json =
+        [".json", ".json.gz"].iter().any(|end| directory.to_string_lossy().ends_with(end));
+    if !directory.is_dir() && !(is_json && directory.is_file()) {
         return Err(unusable("is not a directory"));
     }
     let prefix = Path::from_absolute_path(&directory)

@@ -1,6 +1,6 @@
 //! Roles and machine identities, against a server that issues and checks them.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use object_store::path::Path;
 use pandion_source::{AwsCredentials, Clock, PinnedObject};

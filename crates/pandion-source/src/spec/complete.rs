@@ -88,11 +88,12 @@ impl ExternalSpec {
             ))));
         }
         match mode {
-            None | Some(CredentialMode::AccessKey | CredentialMode::Anonymous) => Ok(()),
-            Some(CredentialMode::GcpServiceAccount) => Ok(()),
-            Some(CredentialMode::Iam) if self.cloud_provider(uri) == Some(CloudProvider::Gcp) => {
-                Ok(())
-            }
+            None
+            | Some(
+                CredentialMode::AccessKey
+                | CredentialMode::Anonymous
+                | CredentialMode::GcpServiceAccount,
+            ) => Ok(()),
             Some(CredentialMode::RoleArn | CredentialMode::Iam) => {
                 self.validate_identity(uri).map_err(wrapped)
             }

@@ -1,7 +1,8 @@
-//! The keys of `extfs` for identities of AWS: `role_arn` with what belongs to it, and `use_iam`.
+//! The keys of `extfs` for identities of AWS, `role_arn` with what belongs to it, and for those of
+//! the server, `use_iam`.
 //!
 //! Which providers they work for is decided here, by name. Whether the identity is to be had, only
-//! AWS can say.
+//! its issuer can say.
 
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ impl ExternalSpec {
             )));
         }
         match self.cloud_provider(uri) {
-            Some(CloudProvider::Aws) => Ok(()),
+            Some(CloudProvider::Aws | CloudProvider::Gcp) => Ok(()),
             Some(CloudProvider::Minio) if self.iam_endpoint().is_some() => Ok(()),
             Some(CloudProvider::Minio) => invalid(
                 "extfs.use_iam=true with extfs.cloud_provider=\"minio\" needs extfs.iam_endpoint: \
@@ -105,7 +106,7 @@ impl ExternalSpec {
             ),
             _ => Err(Error::unsupported(format!(
                 "extfs.use_iam=true is not supported by this server for \
-                 extfs.cloud_provider={provider:?}; it supports: aws, and minio with \
+                 extfs.cloud_provider={provider:?}; it supports: aws, gcp, and minio with \
                  extfs.iam_endpoint"
             ))),
         }
@@ -210,13 +211,14 @@ mod tests {
             ("cos://b/k", "tencent"),
             ("obs://b/k", "huawei"),
         ] {
-            for mode in [iam, ROLE] {
+            for mode in [iam, ROLE].into_iter().filter(|mode| provider != "gcp" || *mode == ROLE) {
                 let extfs = format!(r#""cloud_provider":"{provider}","region":"r",{mode}"#);
                 let error = check(uri, &extfs).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Unsupported, "{extfs}: {error}");
                 assert!(error.message().contains(provider), "{error}");
             }
         }
+        check("gs://b/k", &format!(r#""cloud_provider":"gcp",{iam}"#)).unwrap();
         let error = check("minio://h:1/b/k", iam).unwrap_err();
         assert!(error.message().contains("extfs.iam_endpoint"), "{error}");
         assert_eq!(check("minio://h:1/b/k", ROLE).unwrap_err().kind(), ErrorKind::Unsupported);

@@ -246,7 +246,7 @@ impl Visitor<'_> for ScalarVisitor {
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Scalar, E> {
-        i64::try_from(value).map(Scalar::Integer).map_err(|_| E::custom("a number is too large"))
+        i64::try_from(value).map(Scalar::Integer).map_err(E::custom)
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Scalar, E> {

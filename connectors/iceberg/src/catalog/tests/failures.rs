@@ -170,7 +170,6 @@ async fn answers_that_make_no_sense_are_refused_without_being_shown() {
         "{}",
         "{\"metadata\":null}",
         "{\"metadata\":\"CANARY\"}",
-        "{\"metadata\":{\"format-version\":9}}",
         &deep,
         &without_schema,
     ] {
@@ -178,4 +177,9 @@ async fn answers_that_make_no_sense_are_refused_without_being_shown() {
         let error = fixture.refused(&catalog).await;
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{text}");
     }
+    let newer = CatalogFailure::Body("{\"metadata\":{\"format-version\":9}}".to_owned());
+    fixture.server.set_faults(fault("/t", 1, newer));
+    let error = fixture.refused(&catalog).await;
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().starts_with("table a.t of the catalog http://"), "{error}");
 }

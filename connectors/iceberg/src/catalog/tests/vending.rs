@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use pandion_connector_s3::open_s3_root_with;
+use pandion_source::{SourceUri, list_flat_prefix};
 use pandion_testkit::rest_catalog::{
     CatalogFailure, CatalogFault, IssuedKeys, RestCatalogOptions, Vending,
 };
+use pandion_testkit::s3::{S3Options, S3Server};
 use pandion_types::ErrorKind;
 use serde_json::json;
 
@@ -136,6 +139,62 @@ async fn keys_that_are_good_serve_while_the_catalog_is_down() {
     assert_shows_no_secret(&format!("{error} {error:?}"));
     fixture.server.set_faults(Vec::new());
     assert_eq!(source.credentials().await.unwrap().key_id.expose(), "AK1");
+}
+
+#[tokio::test]
+async fn a_store_is_read_with_what_the_catalog_hands_out() {
+    let store = Arc::new(S3Server::start(S3Options::default()).await.unwrap());
+    store.put("lake", "warehouse/t/data/a.parquet", "data");
+    store.put("lake", "warehouse/t/metadata/v1.metadata.json", metadata().to_string());
+    let issued = AtomicU64::new(0);
+    let keys = Arc::clone(&store);
+    let vending = Vending::new(move |_, now| {
+        let access_key = format!("AK{}", issued.fetch_add(1, Ordering::Relaxed));
+        keys.add_key(&access_key, "SKCANARY");
+        let secret_key = "SKCANARY".to_owned();
+        let expires_at = Some(now + LIFETIME);
+        IssuedKeys { access_key, secret_key, session_token: None, expires_at }
+    });
+    let options = RestCatalogOptions {
+        vending: Some(vending),
+        renews_credentials: true,
+        ..RestCatalogOptions::default()
+    };
+    let server = RestCatalogServer::start(options, store.bucket("lake").unwrap()).await.unwrap();
+    let fixture = Fixture { server: Arc::new(server), stats: IoStats::default() };
+    fixture.server.register(&["a"], "t", METADATA_LOCATION);
+    let catalog = fixture.client(VENDED);
+
+    let text = format!(
+        r#"{{"format":"iceberg-table","extfs":{{"region":"us-east-1"}},
+            "catalog":{{"type":"rest","uri":"{}","table":"a.t"{VENDED}}}}}"#,
+        fixture.server.uri()
+    );
+    let (spec, secrets) = ExternalSpec::parse(&text).unwrap();
+    let uri = format!("minio://{}/lake/warehouse/t/data", store.host_port());
+    let uri = SourceUri::parse(&uri).unwrap();
+    let policy = Arc::new(EndpointPolicy::new([store.host_port()]).unwrap());
+    let keys = catalog.credential_source(Arc::default()).unwrap();
+    let root = open_s3_root_with(&uri, &spec, &secrets, &policy, keys).await.unwrap();
+    assert_shows_no_secret(&format!("{root:?}"));
+    fixture.load(&catalog).await.unwrap();
+    let list = async || list_flat_prefix(&root, ".parquet", &fixture.stats).await;
+    assert_eq!(list().await.unwrap().len(), 1);
+    assert_eq!(fixture.asked().credentials, 0);
+    // What was handed out at first opens nothing any more.
+    fixture.server.advance(LIFETIME);
+    store.remove_key("AK0");
+    assert_eq!(list().await.unwrap().len(), 1);
+    assert_eq!(fixture.asked().credentials, 1);
+    // Without any that are good, the error is the catalog's.
+    fixture.server.advance(LIFETIME);
+    let failure = CatalogFailure::Status(403, "not yours".to_owned());
+    let path = "/credentials".to_owned();
+    fixture.server.set_faults(vec![CatalogFault { path, times: u32::MAX, failure }]);
+    let error = list().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.message().contains("not yours"), "{error}");
+    assert_shows_no_secret(&format!("{error} {error:?}"));
 }
 
 #[tokio::test]
