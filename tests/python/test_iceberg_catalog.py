@@ -60,10 +60,11 @@ class Lakehouse:
         properties = {**tables.s3_properties(self.s3), **properties}
         return Client("writer", uri=catalog.uri, **properties)
 
-    def lake(self, catalog, table, **keys):
-        """A table of a catalog. Keys with the prefix `extfs_` go to `extfs`, `spec_` to the top."""
-        source = f"s3://{self.s3.host}/{self.s3.bucket}/"
-        settings = {"type": "rest", "uri": catalog.uri, "table": f"ns.{table}"}
+    def lake(self, catalog, name, **keys):
+        """A table of a catalog. Keys that begin with `spec_` stand at the top, the others are
+        for the catalog."""
+        source = f"s3://{self.s3.host}/{self.s3.bucket}/behind/"
+        settings = {"type": "rest", "uri": catalog.uri, "table": f"ns.{name}"}
         document = {"format": "iceberg-table", "extfs": tables.s3_extfs()}
         for key, value in keys.items():
             if key.startswith("spec_"):
@@ -377,7 +378,7 @@ def test_sessions_end_in_the_middle_of_their_use(strict, name):
 
 
 def test_keys_of_one_table_open_no_other(strict, name):
-    """The source is the whole bucket, and yet the keys of a table end at its folder."""
+    """The source is the whole warehouse, and yet the keys of a table end at its folder."""
     writer = strict.writer(strict.open)
     other = writer.create_table(("ns", f"{name}_other"), tables.SCHEMA)
     tables.append(other, 0, 10)
@@ -469,8 +470,10 @@ def test_a_table_outside_of_the_source(client, lakehouse, name):
     )
     tables.append(table, 0, 10)
     lake = lakehouse.lake(lakehouse.open, name)
-    lake = lake._replace(source=lake.source + "behind/")
     assert "elsewhere" in refused(client, name, lake)
+    root = f"minio://{lakehouse.s3.host}/{lakehouse.s3.bucket}/"
+    helpers.make(client, f"{name}_root", lake._replace(source=root), FIELDS)
+    tables.check_snapshot(client, f"{name}_root", table)
 
 
 @pytest.mark.parametrize(

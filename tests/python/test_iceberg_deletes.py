@@ -2,6 +2,7 @@
 evolution of schema and partitions, in every snapshot. What PyIceberg reads is compared row by row,
 the rest with what Spark read and with the statements that made it."""
 
+import contextlib
 import io
 import json
 import pathlib
@@ -9,6 +10,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from pymilvus import DataType
 
 import helpers
@@ -20,13 +22,14 @@ PLAIN = {
     "cat": DataType.VARCHAR,
     "emb": (DataType.FLOAT_VECTOR, {"dim": 3}),
 }
-# The vectors of this table have one dimension, which no field has: they are mapped and not read.
+# The lists of this table have one number, which is no vector: another column is added for vectors.
 PARTITIONED = {
     "id": DataType.INT64,
     "ts": DataType.TIMESTAMPTZ,
     "cat": (DataType.VARCHAR, {"external_field": "category"}),
     "st": DataType.JSON,
-    "emb": (DataType.FLOAT_VECTOR, {"dim": 2}),
+    "emb": (DataType.ARRAY, {"element_type": DataType.FLOAT, "max_capacity": 4}),
+    "added": (DataType.FLOAT_VECTOR, {"dim": 4}),
 }
 FILTERS = [
     ("id >= 95 and id < 1007", "id >= 95 and id < 1007"),
@@ -153,14 +156,26 @@ def test_equality_deletes(client, name, spark):
         check_search(client, name, expected)
 
 
-def test_evolved_partitions_and_columns(client, name, spark):
+@pytest.fixture(scope="module")
+def partitioned(spark, warehouse, module_name):
+    """The table `part`, in which PyIceberg has added a column for vectors; no row has one."""
+    with contextlib.suppress(NamespaceAlreadyExistsError):
+        warehouse.catalog.create_namespace("ns")
+    location = spark.read("part").metadata_location
+    table = warehouse.catalog.register_table(("ns", module_name), location)
+    with table.update_schema() as update:
+        update.add_column("added", tables.VECTORS)
+    table.refresh()
+    return table
+
+
+def test_evolved_partitions_and_columns(client, name, spark, warehouse, partitioned):
     """With today's names: the column was called otherwise in the first snapshots."""
-    fields = fields_without_vectors(PARTITIONED)
-    helpers.make(client, name, spark.lake("part"), PARTITIONED, {"emb": "L2"})
-    read = spark.read("part")
-    expected = tables.scanned(read)
+    helpers.make(client, name, warehouse.fixed(partitioned), PARTITIONED, {"added": "L2"})
+    expected = tables.scanned(partitioned)
     assert len(expected) == spark.expected["part"]["count"]
-    tables.check_rows(tables.served(client, name, fields, batch_size=200), expected, fields)
+    found = tables.served(client, name, PARTITIONED, batch_size=200)
+    tables.check_rows(found, expected, PARTITIONED)
     filters = [
         ("ts >= ISO '2026-01-02T00:00:00Z' and ts < ISO '2026-01-03T00:00:00Z'",
          "ts >= '2026-01-02T00:00:00+00:00' and ts < '2026-01-03T00:00:00+00:00'"),
@@ -169,39 +184,48 @@ def test_evolved_partitions_and_columns(client, name, spark):
         ('cat == "c2" and id > 290 and id < 310', "category == 'c2' and id > 290 and id < 310"),
     ]  # fmt: skip
     for ours, theirs in filters:
-        ids = [row["id"] for row in tables.scanned(read, row_filter=theirs)]
+        ids = [row["id"] for row in tables.scanned(partitioned, row_filter=theirs)]
         assert ids
         assert sorted(helpers.ids_of(client, name, ours)) == ids, ours
-    documents = helpers.ids_of(client, name, 'st["x"] == 17')
-    assert documents == [17]
+    assert helpers.ids_of(client, name, 'st["x"] == 17') == [17]
+    assert list(helpers.search(client, name, helpers.vectors(1, 4, 0), "added")[0]) == []
+
+
+def in_todays_columns(row):
+    """A row of a snapshot of `part` as the newest schema has it."""
+    record = {"z": None, **row["st"]}
+    category = row["category"] if "category" in row else row["cat"]
+    return {**row, "category": category, "st": record, "added": None}
 
 
 @pytest.mark.parametrize("snapshot", range(5))
-def test_every_snapshot_of_an_evolved_table(client, name, spark, snapshot):
-    """Travelled to, with the columns that they are mapped to today."""
-    helpers.make(client, name, spark.lake("part"), PARTITIONED, {"emb": "L2"})
+def test_every_snapshot_of_an_evolved_table(client, name, spark, warehouse, partitioned, snapshot):
+    """Travelled to, with the columns that fields are mapped to today."""
+    helpers.make(client, name, warehouse.fixed(partitioned), PARTITIONED, {"added": "L2"})
     snapshot_id, count = list(spark.snapshots("part").items())[snapshot]
     travelled = f"{name}@snapshot_id={snapshot_id}"
     assert helpers.count(client, travelled) == count
-    expected = tables.scanned(spark.read("part"), snapshot_id)
-    for row in expected:
-        row["category"] = row.get("category", row.get("cat"))
-        row["st"].setdefault("z", None)
-    fields = {key: PARTITIONED[key] for key in ("id", "ts", "cat")}
-    tables.check_rows(helpers.rows_of(client, travelled, fields), expected, fields)
-    named = {"id": DataType.INT64}
-    found = helpers.rows_of(client, travelled, named, 'cat == "c1"')
-    ids = [row for row in expected if row["category"] == "c1"]
-    tables.check_rows(found, ids, named)
+    expected = [in_todays_columns(row) for row in tables.scanned(partitioned, snapshot_id)]
+    tables.check_rows(helpers.rows_of(client, travelled, PARTITIONED), expected, PARTITIONED)
+    for category in ("c1", "br"):
+        ids = [row["id"] for row in expected if row["category"] == category]
+        assert sorted(helpers.ids_of(client, travelled, f'cat == "{category}"')) == ids
 
 
-@pytest.mark.parametrize(
-    "keys, key", [({"branch": "dev"}, "part@dev"), ({"tag": "t1"}, "part"), ({}, "part")]
-)
-def test_branch_and_tag(client, name, spark, keys, key):
-    helpers.make(client, name, spark.lake("part", **keys), PARTITIONED, {"emb": "L2"})
-    assert helpers.count(client, name) == spark.expected[key]["count"]
-    assert (9000 in helpers.ids_of(client, name)) == (keys == {"branch": "dev"})
+def test_branch_and_tag(client, name, spark, warehouse, partitioned):
+    lake = warehouse.fixed(partitioned, branch="dev")
+    helpers.make(client, name, lake, PARTITIONED, {"added": "L2"})
+    assert helpers.count(client, name) == spark.expected["part@dev"]["count"]
+    assert helpers.ids_of(client, name, 'cat == "br"') == [9000]
+    assert helpers.count(client, f"{name}@tag=t1") == spark.expected["part"]["count"]
+    assert helpers.ids_of(client, f"{name}@tag=t1", 'cat == "br"') == []
+
+
+def test_a_column_that_the_snapshot_of_a_tag_did_not_have(client, name, warehouse, partitioned):
+    """A tag is read in the schema of its snapshot."""
+    lake = warehouse.fixed(partitioned, tag="t1")
+    helpers.create(client, name, lake, PARTITIONED, {"added": "L2"})
+    assert "Column 'added' not found in schema" in helpers.failed_refresh(client, name)
 
 
 def test_deletes_and_time_travel(client, name, spark):

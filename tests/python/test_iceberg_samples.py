@@ -51,10 +51,11 @@ CONDITIONS = [
 ]  # fmt: skip
 
 
-def write(folder, sample, *options):
-    """Writes a table, and returns what its writer says of it; rows as a reader finds them."""
+def write(folder, sample, *options, files=3, rows=40):
+    """Writes a table of some files of some rows for each append, and returns what its writer says
+    of it; rows as a reader finds them."""
     command = [helpers.binary("PANDION_ICEBERG_BIN"), "--out", folder, "--sample", sample]
-    command += ["--files", "3", "--rows-per-file", "40", "--print-rows", *options]
+    command += ["--files", str(files), "--rows-per-file", str(rows), "--print-rows", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     written = json.loads(done.stdout)
@@ -153,8 +154,8 @@ def test_vectors_as_bytes(client, name, local_root, sample, vectors):
 @pytest.mark.parametrize("deletes", ["none", "position", "equality"])
 @pytest.mark.parametrize("version", ["2", "3"])
 def test_many_files(client, name, local_root, deletes, version):
-    options = ["--files", "60", "--rows-per-file", "5", "--deletes", deletes]
-    written = write(local_root / name, "many-files", *options, "--format-version", version)
+    options = ["--deletes", deletes, "--format-version", version]
+    written = write(local_root / name, "many-files", *options, files=60, rows=5)
     helpers.make(client, name, lake_of(written), FIELDS)
     check_newest(client, name, written, FIELDS)
 
@@ -163,8 +164,8 @@ def test_many_files(client, name, local_root, deletes, version):
 @pytest.mark.parametrize("deletes", ["position", "equality"])
 def test_most_rows_deleted(client, name, local_root, deletes, share):
     """k live rows that match exist, so k come back."""
-    options = ["--deletes", deletes, "--delete-share", share, "--rows-per-file", "150"]
-    written = write(local_root / name, "many-files", *options)
+    options = ["--deletes", deletes, "--delete-share", share]
+    written = write(local_root / name, "many-files", *options, rows=150)
     helpers.make(client, name, lake_of(written), FIELDS)
     check_newest(client, name, written, FIELDS)
 

@@ -610,7 +610,8 @@ def test_vectors_of_wrong_length(client, name, warehouse, table):
         client.search, name, data=helpers.vectors(1, DIM, 0), anns_field="embedding"
     )
     assert ".parquet" in error.message and "embedding" in error.message, error.message
-    assert sorted(helpers.ids_of(client, name)) == list(range(65))
+    assert helpers.count(client, name) == 65
+    assert sorted(helpers.ids_of(client, name, "id < 60")) == list(range(60))
     checked = f"{name}_checked"
     properties = {"refresh.verify": "true"}
     helpers.create(client, checked, warehouse.latest(table), FIELDS, properties=properties)
