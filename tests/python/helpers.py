@@ -63,13 +63,17 @@ def free_port():
 class S3Server:
     """The S3 server of the testkit, with one bucket, until `stop`."""
 
-    def __init__(self, directory, tls=False, arguments=()):
+    def __init__(self, directory, tls=False, identities=None):
         self.bucket = "lake"
         self.ca_file = pathlib.Path(directory) / "ca.pem" if tls else None
         command = [binary("PANDION_S3_BIN"), "--port", "0", "--bucket", self.bucket]
-        command += ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY, *arguments]
+        command += ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
         if tls:
             command += ["--tls", "--cert-out", str(self.ca_file)]
+        if identities:
+            file = pathlib.Path(directory) / "identities.json"
+            file.write_text(json.dumps(identities))
+            command += ["--identities", str(file)]
         # The server lives as long as its standard input is open.
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -173,8 +177,8 @@ class PandionServer:
         command = [binary("PANDION_BIN"), "serve", "--data-dir", str(self.data_dir)]
         command += ["--listen", f"127.0.0.1:{self.port}"]
         command += ["--admin-listen", f"127.0.0.1:{self.admin_port}", *self.arguments]
-        # The variables of the tests are no settings of the server.
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PANDION_")}
+        # The variables of the tests are no settings of the server, and this machine is nobody to AWS.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PANDION_", "AWS_"))}
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 command,

@@ -290,7 +290,7 @@ def identities(folder):
         },
         "web_identity_tokens": [WEB_IDENTITY],
     }
-    return {"roles": [role]}
+    return {"roles": [role], "session_seconds": SESSION_SECONDS}
 
 
 class Sessions:
@@ -344,10 +344,7 @@ class Sessions:
 def strict(tmp_path_factory):
     """A lakehouse whose S3 server knows roles and ends sessions."""
     directory = tmp_path_factory.mktemp("strict")
-    file = directory / "identities.json"
-    file.write_text(json.dumps(identities("behind")))
-    arguments = ["--identities", str(file), "--session-seconds", str(SESSION_SECONDS)]
-    s3 = helpers.S3Server(directory, arguments=arguments)
+    s3 = helpers.S3Server(directory, identities=identities("behind"))
     lakehouse = Lakehouse(directory, s3)
     lakehouse.sessions = Sessions(s3)
     lakehouse.vending.vend = lakehouse.sessions.keys

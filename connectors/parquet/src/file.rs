@@ -81,7 +81,7 @@ impl ParquetFile {
     pub fn open_of_table(
         object: PinnedObject,
         footer: &Bytes,
-        columns: &Arc<[TableColumn]>,
+        columns: &[TableColumn],
         constants: &[(FieldId, Option<StatValue>)],
     ) -> Result<Self> {
         Self::open(object, footer)?.of_table(columns, constants)
@@ -100,7 +100,7 @@ impl ParquetFile {
     /// mapping.
     pub fn of_table(
         &self,
-        columns: &Arc<[TableColumn]>,
+        columns: &[TableColumn],
         constants: &[(FieldId, Option<StatValue>)],
     ) -> Result<Self> {
         let (found, metadata) = (&self.inner.columns, self.metadata());

@@ -56,8 +56,8 @@ pub(crate) struct Found<'a> {
 pub(crate) enum Mapping {
     /// By their `external_field`.
     Names,
-    /// By column ids: for each column of the table what the file has.
-    Table { columns: Arc<[TableColumn]>, held: Vec<Held> },
+    /// By column ids: what the file has of the column of each field.
+    Table(Vec<(FieldId, Held)>),
 }
 
 /// What a file has of a column of the table.
@@ -94,19 +94,17 @@ impl Mapping {
     /// `InvalidArgument` about the source, not naming the file, when columns cannot be told: the
     /// file has no column ids, and the table no other names for its columns.
     pub(crate) fn of_table(
-        columns: &Arc<[TableColumn]>,
+        columns: &[TableColumn],
         constants: &[(FieldId, Option<StatValue>)],
         found: &[Column],
         metadata: &ParquetMetaData,
     ) -> Result<Self> {
         let has_ids = has_ids(metadata.file_metadata().schema_descr().root_schema());
         let is_named = columns.iter().any(|column| !column.names.is_empty());
-        let held = columns.iter().map(|column| {
-            if has_ids {
-                let of_id = |held: &Column| held.id == Some(column.column_id);
-                if let Some(held) = the_one(column, found, of_id) {
-                    return Ok(held);
-                }
+        let held = |column: &TableColumn| {
+            let of_id = |held: &Column| held.id == Some(column.column_id);
+            if let Some(held) = the_one(column, found, of_id) {
+                return Ok(held);
             }
             if let Some((_, value)) = constants.iter().find(|(field, _)| *field == column.field) {
                 return Ok(Held::Value(value.clone()));
@@ -121,9 +119,9 @@ impl Mapping {
             let of_name = |held: &Column| column.names.contains(&held.name);
             let named = if has_ids { None } else { the_one(column, found, of_name) };
             Ok(named.unwrap_or_else(|| Held::Value(column.default.clone())))
-        });
-        let held = held.collect::<Result<Vec<_>>>()?;
-        Ok(Self::Table { columns: Arc::clone(columns), held })
+        };
+        let held = columns.iter().map(|column| Ok((column.field, held(column)?)));
+        Ok(Self::Table(held.collect::<Result<_>>()?))
     }
 
     /// Where the values of `field` come from.
@@ -136,9 +134,9 @@ impl Mapping {
         found: &'a [Column],
         field: &FieldSchema,
     ) -> Result<Source<'a>> {
-        let Self::Table { columns, held } = self else { return by_name(found, field) };
-        let at = columns.iter().position(|column| column.field == field.id);
-        match at.and_then(|at| held.get(at)) {
+        let Self::Table(mapped) = self else { return by_name(found, field) };
+        let mapped = mapped.iter().find(|(mapped, _)| *mapped == field.id);
+        match mapped.map(|(_, held)| held) {
             Some(Held::Value(value)) => Ok(Source::Value(value.as_ref())),
             Some(Held::Unreadable(kind, what)) => {
                 let name = column_name(field);

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, Fields, Schema};
 use bytes::Bytes;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use pandion_manifest::TableColumn;
 use pandion_source::{IoStats, PinnedObject};
 use pandion_types::{ContentTag, DataType, FieldId, FieldSchema, FileIdentity, Result};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::file::properties::WriterProperties;
 
 use crate::{ParquetFile, read_footer};
@@ -70,4 +72,39 @@ pub(crate) async fn try_open(bytes: Bytes) -> Result<ParquetFile> {
 /// A file that must be openable.
 pub(crate) async fn open(bytes: Bytes) -> ParquetFile {
     try_open(bytes).await.unwrap()
+}
+
+/// A file of these columns, each with its id, if it has one.
+pub(crate) fn write_with_ids(
+    columns: &[(&str, Option<i32>, ArrayRef)],
+    properties: WriterProperties,
+) -> Bytes {
+    let fields: Fields = columns
+        .iter()
+        .map(|(name, id, array)| {
+            let id = id.map(|id| (PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string()));
+            Field::new(*name, array.data_type().clone(), true)
+                .with_metadata(id.into_iter().collect())
+        })
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let arrays = columns.iter().map(|(_, _, array)| Arc::clone(array)).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    Bytes::from(bytes)
+}
+
+/// The column of a table that `field` is read from.
+pub(crate) fn table_column(field: &FieldSchema, column_id: i32, column_type: &str) -> TableColumn {
+    TableColumn {
+        field: field.id,
+        column_id,
+        name: field.external_field.clone().unwrap(),
+        names: Vec::new(),
+        column_type: column_type.to_owned(),
+        default: None,
+    }
 }

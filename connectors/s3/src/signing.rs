@@ -78,7 +78,7 @@ struct RenewingService {
 impl HttpService for RenewingService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let repeat = request.clone();
-        match Answer::of(self.client.execute(request).await?, repeat.method()).await? {
+        match Answer::of(self.client.execute(request).await?, &repeat).await? {
             Answer::Final(response) => Ok(response),
             Answer::Expired => self.repeat(repeat).await,
         }
@@ -123,16 +123,17 @@ enum Answer {
 }
 
 impl Answer {
-    async fn of(response: HttpResponse, method: &Method) -> Result<Self, HttpError> {
+    async fn of(response: HttpResponse, request: &HttpRequest) -> Result<Self, HttpError> {
         // Stores that speak S3's protocol agree on the code, but not on the status.
         let may_be = [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
         if !may_be.contains(&response.status()) {
             return Ok(Self::Final(response));
         }
-        if method == Method::HEAD {
+        if request.method() == Method::HEAD {
             // Such an answer has no body that could say why. S3 gives this status to an expired
             // session, and hardly to anything else that we send.
-            let is_expired = response.status() == StatusCode::BAD_REQUEST;
+            let is_session = request.headers().contains_key(TOKEN_HEADER);
+            let is_expired = is_session && response.status() == StatusCode::BAD_REQUEST;
             return Ok(if is_expired { Self::Expired } else { Self::Final(response) });
         }
         let (parts, body) = response.into_parts();

@@ -39,7 +39,7 @@ pub(crate) struct AskedAs {
 
 impl fmt::Display for AskedAs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(f)
+        fmt::Display::fmt(&self.source, f)
     }
 }
 

@@ -138,8 +138,14 @@ impl fmt::Display for CredentialFailure {
 impl std::error::Error for CredentialFailure {}
 
 /// Keys that never change.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StaticCredentials(Arc<AwsCredentials>);
+
+impl fmt::Debug for StaticCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("keys that do not change")
+    }
+}
 
 impl StaticCredentials {
     /// A source of these keys.

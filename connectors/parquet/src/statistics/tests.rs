@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int8Array, Int64Array, ListArray,
-    StringArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
+    Int64Array, ListArray, StringArray, Time32MillisecondArray, Time64NanosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
 };
 use arrow::datatypes::Float32Type;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -84,13 +85,13 @@ async fn floats_are_bounded_where_they_are_numbers() {
 }
 
 #[tokio::test]
-async fn timestamps_are_microseconds_that_enclose_the_values() {
+async fn timestamps_are_bounded_by_the_microseconds_that_they_are_read_as() {
     let int = |value| Some(StatValue::Int(value));
     let times = vec![-1_500_i64, 1_500];
     check(
         TimestampNanosecondArray::from(times.clone()),
         DataType::Timestamptz,
-        (Some(0), int(-2), int(2)),
+        (Some(0), int(-2), int(1)),
     )
     .await;
     check(
@@ -112,6 +113,28 @@ async fn timestamps_are_microseconds_that_enclose_the_values() {
         (Some(0), int(0), None),
     )
     .await;
+}
+
+#[tokio::test]
+async fn columns_in_another_form_are_bounded_in_the_form_of_the_field_or_not_at_all() {
+    let int = |value| Some(StatValue::Int(value));
+    let millis = TimestampMillisecondArray::from(vec![-1, 2]);
+    check(millis, DataType::Int64, (Some(0), int(-1000), int(2000))).await;
+    let times = Time32MillisecondArray::from(vec![1, 2]);
+    check(times, DataType::Int64, (Some(0), int(1000), int(2000))).await;
+    let times = Time64NanosecondArray::from(vec![1999, 2000]);
+    check(times, DataType::Int64, (Some(0), int(1), int(2))).await;
+    let (day, days) = (86_400_000_000, Date32Array::from(vec![-1, 2]));
+    check(days.clone(), DataType::Timestamptz, (Some(0), int(-day), int(2 * day))).await;
+    check(Date32Array::from(vec![-1, i32::MAX]), DataType::Timestamptz, (Some(0), int(-day), None))
+        .await;
+    check(days, DataType::VarChar, (Some(0), None, None)).await;
+    for precision in [9, 18, 38] {
+        let decimals = Decimal128Array::from(vec![150, -25]);
+        let decimals = decimals.with_precision_and_scale(precision, 2).unwrap();
+        check(decimals.clone(), DataType::VarChar, (Some(0), None, None)).await;
+        check(decimals, DataType::Double, (Some(0), None, None)).await;
+    }
 }
 
 #[tokio::test]

@@ -495,7 +495,7 @@ proptest! {
             (file, chunk)
         });
         let (bytes, metadata) = recut::recut(&file, &chunk, &cuts);
-        let (_, layout) = file.vector_column(&field).unwrap();
+        let (_, layout) = file.vector_column(&field).unwrap().unwrap();
         let pages: Vec<_> = Pages::new(&bytes, &metadata).collect::<Result<_, _>>().unwrap();
         let place = || "here".to_owned();
         let chunk = Chunk {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use object_store::path::Path;
 use pandion_source::{AwsCredentials, Clock, PinnedObject};
 use pandion_testkit::s3::{S3Fault, S3Identities, S3Op, S3Options, S3Role, S3Server, S3User};
@@ -143,7 +144,7 @@ async fn read(files: &[PinnedObject]) -> Result<usize> {
     let stats = IoStats::default();
     let reads = files.iter().map(|file| file.read_all(&stats));
     let bodies = futures::future::try_join_all(reads).await?;
-    Ok(bodies.iter().map(|body| body.len()).sum())
+    Ok(bodies.iter().map(Bytes::len).sum())
 }
 
 fn assert_bare(shown: &str) {

@@ -111,7 +111,7 @@ impl RenewingCredentials {
 
 impl fmt::Debug for RenewingCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RenewingCredentials").field(&self.0.issuer).finish()
+        fmt::Debug::fmt(&self.0.issuer, f)
     }
 }
 
@@ -189,7 +189,7 @@ impl Shared {
         }
         let keys = self.attempt().await?;
         if rejected.is_some_and(|rejected| keys.is_same_session(rejected)) {
-            return Err(refused_again());
+            return Err(no_others(&self.issuer));
         }
         Ok(keys)
     }
@@ -259,6 +259,12 @@ fn refused_again() -> Error {
          clocks of this server and of the store",
     )
     .about(Subject::Source)
+}
+
+fn no_others(issuer: &Arc<dyn CredentialSource>) -> Error {
+    let message =
+        format!("the store says that the session has expired, and {issuer:?} has no other keys");
+    Error::new(ErrorKind::PermissionDenied, message).about(Subject::Source)
 }
 
 fn over_already(issuer: &Arc<dyn CredentialSource>) -> Error {

@@ -235,6 +235,7 @@ async fn an_issuer_that_repeats_itself_is_no_renewal() {
     let first = source.credentials().await.unwrap();
     let error = source.renew(&first).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.message().contains("has no other keys"), "{error}");
 }
 
 #[tokio::test]
