@@ -216,7 +216,9 @@ fn first_id(start: &Start) -> u32 {
 }
 
 fn listed(start: &Start, source: &SourceState) -> Result<(State, Option<Effect>)> {
-    if source.files.is_empty() && start.before.is_none() && !start.allow_empty {
+    // A folder without files is likely a wrong path; a table says of itself that it is empty.
+    let is_nothing = source.files.is_empty() && source.table.is_none();
+    if is_nothing && start.before.is_none() && !start.allow_empty {
         return Err(Error::not_found(
             Subject::Source,
             format!("no files found in external source: {}", start.source),
@@ -339,7 +341,11 @@ fn check_not_emptied(start: &Start, manifest: &Manifest) -> Result<()> {
         return Ok(());
     }
     let before = start.before.as_ref().map_or(0, |manifest| manifest.files.len());
-    if manifest.files.is_empty() && before > 0 {
+    let is_table = manifest.table.is_some();
+    if is_table && start.before.as_ref().is_none_or(|before| before.live_rows() == 0) {
+        return Ok(());
+    }
+    if (manifest.files.is_empty() || is_table) && before > 0 {
         return Err(Error::conflict(format!(
             "safety check failed: refusing to drop all {before} segments without replacement \
              (keptSegments=0, updatedSegments=0); set the collection property \
@@ -358,6 +364,7 @@ fn check_not_emptied(start: &Start, manifest: &Manifest) -> Result<()> {
 mod tests {
     use bytes::Bytes;
     use object_store::memory::InMemory;
+    use pandion_manifest::TableState;
     use pandion_source::SourceFile;
     use pandion_types::{ContentTag, FileIdentity};
 
@@ -473,6 +480,36 @@ mod tests {
         assert!(error.message().contains("no files found in external source"), "{error}");
         let error = after_footers(&start, &["a"], 0).unwrap_err();
         assert!(error.message().contains("1 fragments but zero total rows"), "{error}");
+    }
+
+    /// Runs to the first effect after a table without files was looked at.
+    fn after_empty_table(start: &Start) -> Result<(State, Option<Effect>)> {
+        let table = TableState {
+            uuid: "t".to_owned(),
+            metadata_location: String::new(),
+            snapshot_id: None,
+            sequence_number: 0,
+            timestamp_ms: 0,
+            oldest_snapshot_ms: 0,
+            schema_id: 0,
+            manifests: Vec::new(),
+            columns: Vec::new(),
+            deletes: Vec::new(),
+            retired: Vec::new(),
+        };
+        let (state, _) = step(start, State::Pending, Event::Started)?;
+        let source = SourceState { table: Some(table), ..listing(&[]) };
+        step(start, state, Event::Listed(source))
+    }
+
+    #[test]
+    fn a_table_may_be_empty_but_is_not_emptied() {
+        for before in [None, Some(&[][..])] {
+            let (state, _) = after_empty_table(&start(before)).unwrap();
+            assert!(matches!(state, State::Writing(..)), "{state:?}");
+        }
+        let error = after_empty_table(&start(Some(&[(1, "a")]))).unwrap_err();
+        assert!(error.message().contains("refusing to drop all 1 segments"), "{error}");
     }
 
     #[test]
