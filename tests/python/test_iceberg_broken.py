@@ -212,6 +212,19 @@ def test_travelling_to_a_broken_snapshot(broken, client):
     assert sorted(ids) == [row["id"] for row in table.written["rows"]]
 
 
+def test_a_local_table_does_not_lead_out_of_its_root(client, name, local_warehouse, tmp_path):
+    """Its metadata lie below the allowed folder, and name a file that does not."""
+    table = local_warehouse.create(name)
+    tables.append(table, 0, 20)
+    outside = tmp_path / "outside.parquet"
+    inside = path_of(next(iter(table.scan().plan_files())).file.file_path)
+    outside.write_bytes(inside.read_bytes())
+    helpers.make(client, name, local_warehouse.latest(table), tables.FIELDS)
+    table.add_files([f"file://{outside}"])
+    assert "outside.parquet" in helpers.failed_refresh(client, name)
+    assert helpers.count(client, name) == 20
+
+
 @pytest.mark.parametrize("status", [403, 500])
 def test_a_store_that_fails(client, name, warehouse, s3, status):
     """An S3 server that refuses, or is down for longer than anybody waits, is no empty table."""

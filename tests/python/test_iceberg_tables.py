@@ -124,8 +124,21 @@ def test_empty_table(client, name, warehouse):
     assert helpers.count(client, name) == 0
     assert helpers.rows_of(client, name) == []
     assert list(helpers.search(client, name, helpers.vectors(1, DIM, 0))[0]) == []
+    helpers.refresh(client, name)
     tables.append(table, 0, 50)
     tables.check_latest(client, name, table)
+
+
+def test_an_emptied_table(client, name, filled):
+    """Losing every row is refused, as it is for folders, unless the property allows it."""
+    filled.delete("id >= 0")
+    assert "refusing to drop all" in helpers.failed_refresh(client, name)
+    assert helpers.count(client, name) == 60
+    client.alter_collection_properties(name, {"refresh.allow_empty": "true"})
+    helpers.refresh(client, name)
+    assert helpers.count(client, name) == 0
+    tables.append(filled, 100, 20)
+    tables.check_latest(client, name, filled)
 
 
 def test_expired_snapshots(client, name, filled):
@@ -601,17 +614,31 @@ def test_wrong_column(client, name, warehouse, table):
     assert "embedding" in reason, "the columns that there are should be named"
 
 
-def test_vectors_of_wrong_length(client, name, warehouse, table):
-    """That a list is too short is known only from the file, which is named by a query that needs
-    it, and by a refresh that has to look into files."""
+def test_vectors_of_wrong_dimension(client, name, warehouse, table):
+    """A list tells its length in the file alone: one new file is looked into. It tells how many
+    numbers its rows have, of which no vectors of this dimension can be made."""
+    fields = {**FIELDS, "embedding": (DataType.FLOAT_VECTOR, {"dim": 12})}
+    helpers.create(client, name, warehouse.latest(table), fields)
+    reason = helpers.failed_refresh(client, name)
+    assert ".parquet" in reason and "embedding" in reason, reason
+    good = f"{name}_good"
+    helpers.make(client, good, warehouse.latest(table), FIELDS)
     tables.append(table, 60, 5, embedding=[1.0, 2.0])
+    reason = helpers.failed_refresh(client, good)
+    assert ".parquet" in reason and "embedding" in reason, reason
+    assert helpers.count(client, good) == 60
+
+
+def test_vectors_of_several_lengths(client, name, warehouse, table):
+    """As many numbers as vectors of the right length would have: whoever reads them finds out, be
+    it a search or a refresh that has to read all vectors. The error names the file."""
+    odd = {0: [1.0] * (DIM - 2), 1: [1.0] * (DIM + 2)}
+    tables.append(table, 60, 6, embedding=lambda number: odd[number % 2])
     helpers.make(client, name, warehouse.latest(table), FIELDS)
-    error = helpers.error_of(
-        client.search, name, data=helpers.vectors(1, DIM, 0), anns_field="embedding"
-    )
+    data = helpers.vectors(1, DIM, 0)
+    error = helpers.error_of(client.search, name, data=data, anns_field="embedding")
     assert ".parquet" in error.message and "embedding" in error.message, error.message
-    assert helpers.count(client, name) == 65
-    assert sorted(helpers.ids_of(client, name, "id < 60")) == list(range(60))
+    assert sorted(helpers.ids_of(client, name)) == list(range(66))
     checked = f"{name}_checked"
     properties = {"refresh.verify": "true"}
     helpers.create(client, checked, warehouse.latest(table), FIELDS, properties=properties)
