@@ -393,7 +393,7 @@ def test_keys_of_one_table_open_no_other(strict, name):
 
 
 def refused(client, name, lake):
-    helpers.create(client, name, lake, FIELDS)
+    helpers.create(client, name, lake, FIELDS, indexes={})
     reason = helpers.failed_refresh(client, name)
     for secret in (helpers.SECRET_KEY, TOKEN, CREDENTIAL.split(":")[1], "token-"):
         assert secret not in reason

@@ -134,7 +134,7 @@ def test_timestamp(client, name, warehouse, history, number, written):
 
 def refused(client, name, lake):
     """What a refresh says of a source that it cannot follow."""
-    helpers.create(client, name, lake, FEW)
+    helpers.create(client, name, lake, FEW, indexes={})
     return helpers.failed_refresh(client, name)
 
 

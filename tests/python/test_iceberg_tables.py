@@ -601,7 +601,7 @@ def test_a_type_that_does_not_fit_is_named(client, name, warehouse, case):
     column, field = REFUSED[case]
     table = warehouse.create(name, Schema(*tables.SCHEMA.fields, NestedField(10, "odd", column)))
     lake = warehouse.latest(table)
-    helpers.create(client, name, lake, {**FIELDS, "odd": field})
+    helpers.create(client, name, lake, {**FIELDS, "odd": field}, indexes={})
     reason = helpers.failed_refresh(client, name)
     assert "odd" in reason and "mismatch" in reason, reason
 
