@@ -1,6 +1,7 @@
 //! A data set as Parquet files in memory, with an engine that answers filters over it.
 
 mod arrays;
+mod deleted;
 mod indexed;
 
 use std::cell::RefCell;
@@ -35,6 +36,7 @@ use tokio::runtime::Runtime;
 use crate::dataset::{DIM, Dataset, Row, VECTOR};
 use crate::rows::Numbers;
 
+use deleted::Deleted;
 pub use indexed::{Indexed, KINDS};
 
 /// Bytes of decoded vectors that the engine keeps: fewer than a data set has, so that some are read
@@ -53,6 +55,8 @@ pub struct Lake {
     /// Divides its plans into three partitions, and executes what comes out of their bytes.
     coded: QueryEngine,
     options: EngineOptions,
+    /// The same rows among dead ones.
+    deleted: Deleted,
     /// Engines with indexes, by the kind of index; made when first asked for.
     indexed: RefCell<BTreeMap<&'static str, Rc<Indexed>>>,
     runtime: Runtime,
@@ -101,7 +105,8 @@ impl Lake {
             ..options.clone()
         })?;
         let indexed = RefCell::default();
-        Ok(Self { dataset, snapshot, engine, coded, options, indexed, runtime })
+        let deleted = Deleted::new(&dataset, &runtime)?;
+        Ok(Self { dataset, snapshot, engine, coded, options, deleted, indexed, runtime })
     }
 
     /// Runs what the engine answers with.
@@ -127,7 +132,30 @@ impl Lake {
     /// # Errors
     /// Those of the engine.
     pub fn query(&self, filter: &Filter, options: QueryOptions) -> pandion_types::Result<Numbers> {
-        self.rows(&self.engine, &self.snapshot, filter, options)
+        self.numbers(&self.rows(&self.engine, &self.snapshot, filter, options)?)
+    }
+
+    /// The rows that a query finds where most rows are dead. A count has to find as many.
+    ///
+    /// # Errors
+    /// Those of the engine; `Internal` when a row is dead or the count is another one.
+    pub fn query_deleted(
+        &self,
+        filter: &Filter,
+        options: QueryOptions,
+    ) -> pandion_types::Result<Numbers> {
+        let snapshot = &self.deleted.snapshot;
+        let rows = self.rows(&self.engine, snapshot, filter, options)?;
+        let (count, _) = self.block_on(self.engine.count(snapshot, Some(filter), options))?;
+        if count != rows.len() as u64 {
+            return Err(pandion_types::Error::internal(format!(
+                "{} rows, but the count is {count}",
+                rows.len()
+            )));
+        }
+        self.deleted
+            .numbers(&rows)
+            .ok_or_else(|| pandion_types::Error::internal(format!("rows that are dead: {rows:?}")))
     }
 
     /// The rows that a query finds whose plan went through its bytes.
@@ -135,7 +163,7 @@ impl Lake {
     /// # Errors
     /// Those of the engine.
     pub fn query_coded(&self, filter: &Filter) -> pandion_types::Result<Numbers> {
-        self.rows(&self.coded, &self.snapshot, filter, QueryOptions::default())
+        self.numbers(&self.rows(&self.coded, &self.snapshot, filter, QueryOptions::default())?)
     }
 
     /// The rows that a query finds when every field that may have an index of this kind has one.
@@ -161,7 +189,7 @@ impl Lake {
                 built
             }
         };
-        self.rows(&indexed.engine, &indexed.snapshot, filter, options)
+        self.numbers(&self.rows(&indexed.engine, &indexed.snapshot, filter, options)?)
     }
 
     fn rows(
@@ -170,14 +198,14 @@ impl Lake {
         snapshot: &Arc<Snapshot>,
         filter: &Filter,
         options: QueryOptions,
-    ) -> pandion_types::Result<Numbers> {
+    ) -> pandion_types::Result<Vec<RowId>> {
         let request =
             QueryRequest { filter: Some(filter.clone()), options, ..QueryRequest::default() };
         let found = self.block_on(engine.query(snapshot, request))?;
         if !found.rows.is_sorted_by(|left, right| left < right) {
             return Err(pandion_types::Error::internal("the rows of a query are not in order"));
         }
-        self.numbers(&found.rows)
+        Ok(found.rows)
     }
 
     /// How many rows a count finds.

@@ -6,7 +6,7 @@
 
 use pandion_filter::{Filter, ParseOptions, Predicate, Templates};
 use pandion_query::QueryOptions;
-use pandion_types::{Error, Result};
+use pandion_types::{Error, Result, VIRTUAL_PK_NAME};
 
 use crate::lake::{KINDS, Lake};
 use crate::rows::Numbers;
@@ -59,6 +59,7 @@ pub fn all() -> Vec<Way> {
     ways.extend([counted(), searched(false), searched(true), searched_coded(), read_again()]);
     ways.push(Way::new("query through bytes", Lake::query_coded));
     ways.extend(KINDS.into_iter().map(indexed));
+    ways.extend([deleted(false), deleted(true)]);
     ways
 }
 
@@ -127,6 +128,26 @@ fn indexed(kind: &'static str) -> Way {
     Way::new(format!("query with {kind}"), move |lake, filter| {
         lake.query_indexed(kind, filter, options)
     })
+}
+
+/// A query of the same rows among dead ones, in files that have yet to be opened.
+fn deleted(everything: bool) -> Way {
+    let options =
+        QueryOptions { pruning: everything, scalar_indexes: everything, filter_caches: everything };
+    let name =
+        if everything { "query of live rows +pruning +caches" } else { "query of live rows" };
+    Way::new(name, move |lake, filter| {
+        if reads_key(filter) || samples(filter) {
+            // Live rows have other keys there.
+            return lake.query(filter, options);
+        }
+        lake.query_deleted(filter, options)
+    })
+}
+
+/// Whether the filter reads the primary key.
+fn reads_key(filter: &Filter) -> bool {
+    filter.to_string().contains(VIRTUAL_PK_NAME)
 }
 
 /// A query with the filter that the filter's own text is read as.

@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
-use pandion_filter::{Filter, PkConstraint, Predicate};
+use pandion_filter::{CompareOp, Filter, PkConstraint, Predicate};
 use pandion_manifest::{DataFile, Manifest};
 use pandion_source::columns;
 use pandion_types::{
@@ -67,7 +67,14 @@ impl CompiledFilter {
         }
         let columns = Columns { schema: Arc::new(Schema::new(columns)), positions };
         let predicate = compile::predicate(&filter.predicate, &columns, seed)?;
-        let pruner = Pruner::new(&predicate, &columns.schema, &fields);
+        let told = filter.predicate.conjuncts().iter().filter(|conjunct| !admits_nan(conjunct));
+        let told: Vec<Predicate> = told.cloned().collect();
+        let refutable = if told.len() == filter.predicate.conjuncts().len() {
+            Arc::clone(&predicate)
+        } else {
+            compile::predicate(&Predicate::and(told), &columns, seed)?
+        };
+        let pruner = Pruner::new(&refutable, &columns.schema, &fields);
         Ok(Self {
             fields,
             uses_key: key.is_some(),
@@ -241,6 +248,19 @@ impl FilterPlan {
         };
         residuals.insert(answered.to_vec(), residual.clone());
         Ok(residual)
+    }
+}
+
+/// Whether the predicate has a term that NaN meets. NaN lies outside of all bounds: that every float
+/// between the bounds of a column fails to meet such a term does not mean that no row meets it.
+fn admits_nan(predicate: &Predicate) -> bool {
+    match predicate {
+        Predicate::And(operands) | Predicate::Or(operands) => operands.iter().any(admits_nan),
+        Predicate::Not(inner) => admits_nan(inner),
+        Predicate::Compare { operand, op: CompareOp::NotEqual, .. } => {
+            operand.field().data_type.is_float()
+        }
+        _ => false,
     }
 }
 

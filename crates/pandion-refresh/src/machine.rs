@@ -42,7 +42,7 @@ pub enum State {
     /// The source is being listed.
     Listing,
     /// The footers of new files are being read.
-    ReadingFooters(Diff),
+    ReadingFooters(Box<Diff>),
     /// The delete files of a table are being read.
     ReadingDeletes(Arc<Manifest>, Receipt),
     /// New files are being checked.
@@ -174,7 +174,7 @@ pub fn step(start: &Start, state: State, event: Event) -> Result<(State, Option<
     match (state, event) {
         (State::Pending, Event::Started) => Ok((State::Listing, Some(Effect::List))),
         (State::Listing, Event::Listed(source)) => listed(start, &source),
-        (State::ReadingFooters(diff), Event::FootersRead(files)) => assemble(start, diff, files),
+        (State::ReadingFooters(diff), Event::FootersRead(files)) => assemble(start, *diff, files),
         (State::ReadingDeletes(manifest, receipt), Event::DeletesRead(deletes)) => {
             with_deletes(start, &manifest, deletes, receipt)
         }
@@ -240,7 +240,7 @@ fn listed(start: &Start, source: &SourceState) -> Result<(State, Option<Effect>)
         return assemble(start, diff, Vec::new());
     }
     let effect = Effect::ReadFooters(diff.new.clone());
-    Ok((State::ReadingFooters(diff), Some(effect)))
+    Ok((State::ReadingFooters(Box::new(diff)), Some(effect)))
 }
 
 /// Puts kept and new files into the next manifest.
