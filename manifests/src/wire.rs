@@ -39,8 +39,8 @@ pub(crate) struct File {
     uri: String,
     #[prost(uint64, tag = "4")]
     size: u64,
-    #[prost(oneof = "Tag", tags = "5, 6, 10")]
-    tag: Option<Tag>,
+    #[prost(oneof = "Mark", tags = "5, 6, 10")]
+    tag: Option<Mark>,
     #[prost(bytes = "vec", tag = "7")]
     footer_digest: Vec<u8>,
     #[prost(uint64, repeated, tag = "8")]
@@ -52,7 +52,7 @@ pub(crate) struct File {
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
-enum Tag {
+enum Mark {
     #[prost(string, tag = "5")]
     ETag(String),
     #[prost(string, tag = "6")]
@@ -106,9 +106,9 @@ impl Head {
 impl File {
     pub(crate) fn of(file: &DataFile) -> Self {
         let tag = match &file.identity.tag {
-            ContentTag::ETag(tag) => Tag::ETag(tag.clone()),
-            ContentTag::Version(version) => Tag::Version(version.clone()),
-            ContentTag::Immutable => Tag::Immutable(true),
+            ContentTag::ETag(tag) => Mark::ETag(tag.clone()),
+            ContentTag::Version(version) => Mark::Version(version.clone()),
+            ContentTag::Immutable => Mark::Immutable(true),
         };
         Self {
             id: file.id.get(),
@@ -127,9 +127,9 @@ impl File {
         let id = FileId::new(self.id)?;
         let missing = |what| Error::invalid_argument(format!("file {id} has no {what}"));
         let tag = match self.tag.ok_or_else(|| missing("content tag"))? {
-            Tag::ETag(tag) => ContentTag::ETag(tag),
-            Tag::Version(version) => ContentTag::Version(version),
-            Tag::Immutable(_) => ContentTag::Immutable,
+            Mark::ETag(tag) => ContentTag::ETag(tag),
+            Mark::Version(version) => ContentTag::Version(version),
+            Mark::Immutable(_) => ContentTag::Immutable,
         };
         let footer_digest = self
             .footer_digest

@@ -30,7 +30,7 @@ pub(crate) fn check(bytes: &[u8]) -> Checked<()> {
     if cursor.take(MAGIC.len())? != MAGIC {
         return Err("is no Avro file".to_owned());
     }
-    let header = cursor.header()?;
+    let header: HashMap<String, &[u8]> = cursor.header()?.into_iter().collect();
     let schema = header.get("avro.schema").ok_or("has no schema")?;
     let schema: Value =
         serde_json::from_slice(schema).map_err(|error| format!("has no valid schema: {error}"))?;
@@ -41,8 +41,7 @@ pub(crate) fn check(bytes: &[u8]) -> Checked<()> {
     while !cursor.rest.is_empty() {
         let count = cursor.count()?;
         let size = cursor.count()?;
-        let block =
-            cursor.take(usize::try_from(size).map_err(|_| "has a block of absurd size")?)?;
+        let block = cursor.take(usize::try_from(size).map_err(|_too_large| "is cut short")?)?;
         let unpacked = unpacked_bytes(codec, block, left)?;
         left -= unpacked;
         // An entry takes at least a byte; more entries than bytes would be decoded from nothing.
@@ -52,6 +51,43 @@ pub(crate) fn check(bytes: &[u8]) -> Checked<()> {
         cursor.take(SYNC_BYTES)?;
     }
     Ok(())
+}
+
+/// The same file with some entries of its own metadata changed.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(crate) fn with_header(
+    bytes: &[u8],
+    change: impl FnOnce(&mut HashMap<String, Vec<u8>>) -> Checked<()>,
+) -> Checked<Vec<u8>> {
+    let mut cursor = Cursor { rest: bytes };
+    let magic = cursor.take(MAGIC.len())?;
+    let header = cursor.header()?.into_iter().map(|(key, value)| (key, value.to_vec()));
+    let mut header = header.collect();
+    change(&mut header)?;
+    let mut changed = magic.to_vec();
+    put_count(&mut changed, header.len());
+    for (key, value) in &header {
+        for text in [key.as_bytes(), value] {
+            put_count(&mut changed, text.len());
+            changed.extend_from_slice(text);
+        }
+    }
+    put_count(&mut changed, 0);
+    changed.extend_from_slice(cursor.rest);
+    Ok(changed)
+}
+
+fn put_count(bytes: &mut Vec<u8>, count: usize) {
+    let mut rest = (count as u64) << 1;
+    while rest >= 0x80 {
+        let [low, ..] = rest.to_le_bytes();
+        bytes.push(low | 0x80);
+        rest >>= 7;
+    }
+    let [last, ..] = rest.to_le_bytes();
+    bytes.push(last);
 }
 
 /// Bytes of a block after decompression, at most `left`.
@@ -193,12 +229,12 @@ impl<'a> Cursor<'a> {
 
     fn bytes(&mut self) -> Checked<&'a [u8]> {
         let length = self.count()?;
-        self.take(usize::try_from(length).map_err(|_| "is cut short")?)
+        self.take(usize::try_from(length).map_err(|_too_large| "is cut short")?)
     }
 
     /// The map of the file's own metadata: blocks of entries, of which an empty one is the last.
-    fn header(&mut self) -> Checked<HashMap<String, &'a [u8]>> {
-        let mut header = HashMap::new();
+    fn header(&mut self) -> Checked<Vec<(String, &'a [u8])>> {
+        let mut header = Vec::new();
         let mut entries = 0;
         loop {
             let count = self.long()?;
@@ -215,7 +251,7 @@ impl<'a> Cursor<'a> {
             }
             for _ in 0..count.unsigned_abs() {
                 let key = String::from_utf8_lossy(self.bytes()?).into_owned();
-                header.insert(key, self.bytes()?);
+                header.push((key, self.bytes()?));
             }
         }
     }

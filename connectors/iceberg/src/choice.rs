@@ -1,5 +1,7 @@
 //! Which snapshot of a table is read.
 
+use std::sync::Arc;
+
 use iceberg::spec::{SchemaRef, SnapshotRef, TableMetadata};
 use pandion_source::SnapshotChoice;
 use pandion_types::{Error, Result, Subject};
@@ -37,12 +39,12 @@ pub(crate) fn resolve(choice: &SnapshotChoice, metadata: &TableMetadata) -> Resu
         SnapshotChoice::Timestamp(ms) => (Some(at_time(metadata, *ms)?), false),
         SnapshotChoice::Id(id) => {
             let found = metadata.snapshot_by_id(*id);
-            (Some(found.ok_or_else(|| no_snapshot(metadata, *id))?.clone()), false)
+            (Some(Arc::clone(found.ok_or_else(|| no_snapshot(metadata, *id))?)), false)
         }
     };
     let schema = match &snapshot {
         Some(snapshot) if !in_current_schema => schema_of(metadata, snapshot)?,
-        _ => metadata.current_schema().clone(),
+        _ => Arc::clone(metadata.current_schema()),
     };
     Ok(Chosen { snapshot, schema })
 }
@@ -51,10 +53,10 @@ fn no_snapshot(metadata: &TableMetadata, id: i64) -> Error {
     let mut all: Vec<_> = metadata.snapshots().collect();
     all.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.timestamp_ms()));
     let all = all.iter().map(|snapshot| snapshot.snapshot_id().to_string());
-    not_found(format!("the table has no snapshot {id}"), "its snapshots", all.collect())
+    not_found(&format!("the table has no snapshot {id}"), "its snapshots", all.collect())
 }
 
-fn not_found(what: String, kind: &str, mut there: Vec<String>) -> Error {
+fn not_found(what: &str, kind: &str, mut there: Vec<String>) -> Error {
     let more = there.len().saturating_sub(LISTED_MAX);
     there.truncate(LISTED_MAX);
     let there = match (there.is_empty(), more) {
@@ -71,7 +73,7 @@ fn named(metadata: &TableMetadata, name: &str, wants_branch: bool) -> Result<Sna
     let (kind, other) = if wants_branch { ("branch", "tag") } else { ("tag", "branch") };
     match (refs.iter().find(|(known, _)| known == name), metadata.snapshot_for_ref(name)) {
         (Some((_, is_branch)), Some(snapshot)) if *is_branch == wants_branch => {
-            Ok(snapshot.clone())
+            Ok(Arc::clone(snapshot))
         }
         (Some(_), Some(_)) => Err(Error::invalid_argument(format!(
             "{name:?} is a {other} of the table, not a {kind}: choose it as a {other}"
@@ -81,7 +83,7 @@ fn named(metadata: &TableMetadata, name: &str, wants_branch: bool) -> Result<Sna
             let kinds = if wants_branch { "its branches" } else { "its tags" };
             let there = refs.into_iter().filter(|(_, is_branch)| *is_branch == wants_branch);
             let there = there.map(|(name, _)| name).collect();
-            Err(not_found(format!("the table has no {kind} {name:?}"), kinds, there))
+            Err(not_found(&format!("the table has no {kind} {name:?}"), kinds, there))
         }
     }
 }
@@ -108,7 +110,7 @@ fn references(metadata: &TableMetadata) -> Result<Vec<(String, bool)>> {
 /// no log was kept, the last ancestor of the current snapshot.
 fn at_time(metadata: &TableMetadata, ms: i64) -> Result<SnapshotRef> {
     let log = metadata.history();
-    if let Some(entry) = log.iter().filter(|entry| entry.timestamp_ms() <= ms).next_back() {
+    if let Some(entry) = log.iter().rfind(|entry| entry.timestamp_ms() <= ms) {
         let found = metadata.snapshot_by_id(entry.snapshot_id).cloned();
         return found.ok_or_else(|| {
             Error::not_found(
@@ -124,7 +126,7 @@ fn at_time(metadata: &TableMetadata, ms: i64) -> Result<SnapshotRef> {
     // As many steps as there are snapshots, should the parents form a ring.
     for _ in 0..metadata.snapshots().len() {
         match current {
-            Some(snapshot) if snapshot.timestamp_ms() <= ms => return Ok(snapshot.clone()),
+            Some(snapshot) if snapshot.timestamp_ms() <= ms => return Ok(Arc::clone(snapshot)),
             Some(snapshot) => {
                 let parent = snapshot.parent_snapshot_id();
                 current = parent.and_then(|parent| metadata.snapshot_by_id(parent));

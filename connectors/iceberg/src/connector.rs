@@ -134,8 +134,8 @@ impl IcebergConnector {
             parts.push(part.unwrap_or_default());
         }
         let mut read = stream::iter(unread)
-            .map(|(at, manifest)| read_part(&maker, at, manifest, stats))
-            .buffer_unordered(MANIFESTS_IN_FLIGHT);
+            .map(|(at, manifest)| read_part(&maker, &wanted.metadata, (at, manifest), stats))
+            .buffered(MANIFESTS_IN_FLIGHT);
         while let Some((at, part)) = read.try_next().await? {
             if let Some(place) = parts.get_mut(at as usize) {
                 *place = part;
@@ -328,14 +328,14 @@ impl<'a> Kept<'a> {
 
 async fn read_part(
     maker: &FileMaker,
-    at: u32,
-    manifest: Arc<ManifestFile>,
+    table: &Arc<TableMetadata>,
+    (at, manifest): (u32, Arc<ManifestFile>),
     stats: &IoStats,
 ) -> Result<(u32, Part)> {
-    let read = manifests::read_manifest(&maker.root, &maker.paths, &manifest, stats).await?;
+    let read = manifests::read_manifest(&maker.root, &maker.paths, table, &manifest, stats).await?;
     let maker = maker.clone();
     let place = manifest.manifest_path.clone();
-    let files: Files = decode(place, move |_| maker.files(read, at)).await?;
+    let files: Files = decode(place, move |_| maker.files(&read, at)).await?;
     let deletes = files.deletes.into_iter().map(PlannedDelete::New).collect();
     Ok((at, Part { data: files.data, deletes }))
 }

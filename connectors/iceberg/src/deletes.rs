@@ -9,4 +9,5 @@ pub(crate) mod keys;
 pub(crate) mod open;
 pub(crate) mod plan;
 pub(crate) mod position;
+pub(crate) mod spans;
 pub(crate) mod vector;

@@ -60,7 +60,7 @@ impl FileMaker {
     /// # Errors
     /// `Unsupported`, naming the file, for other formats than Parquet, for encrypted files, and for
     /// what lies outside the store; `Corrupt` for entries that make no sense.
-    pub(crate) fn files(&self, read: ReadManifest, manifest: u32) -> Result<Files> {
+    pub(crate) fn files(&self, read: &ReadManifest, manifest: u32) -> Result<Files> {
         let metadata = &read.metadata;
         let partition =
             MappedPartition::new(&metadata.partition_spec, &metadata.schema, &self.columns);
@@ -130,6 +130,18 @@ impl FileMaker {
         })
     }
 
+    /// What is known of the keys in a delete file, which may hold other columns beside them.
+    fn key_statistics(
+        &self,
+        file: &iceberg::spec::DataFile,
+        column_ids: &[i32],
+    ) -> Vec<ColumnStatistics> {
+        let all = statistics::of_file(file, &self.columns, file.record_count());
+        let mapped = self.columns.mapped().iter().zip(all);
+        let keys = mapped.filter(|(mapped, _)| column_ids.contains(&mapped.column.column_id));
+        keys.map(|(_, statistics)| statistics).collect()
+    }
+
     fn delete_file(&self, entry: &Entry, of: OfManifest) -> Result<NewDelete> {
         let file = &entry.file;
         let mut data_file = file.referenced_data_file();
@@ -144,11 +156,11 @@ impl FileMaker {
             }
             (DataContentType::EqualityDeletes, format) => {
                 only_parquet(format, "equality delete files")?;
-                keys = statistics::of_file(file, &self.columns, file.record_count());
                 let column_ids = file.equality_ids().filter(|ids| !ids.is_empty());
                 let column_ids = column_ids.ok_or_else(|| {
                     corrupt("the equality delete file does not say which columns it compares")
                 })?;
+                keys = self.key_statistics(file, &column_ids);
                 DeleteKind::Equality { column_ids, global: of.is_unpartitioned }
             }
             (_, format) => {

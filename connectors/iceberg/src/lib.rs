@@ -19,8 +19,12 @@ mod metadata;
 mod partition;
 mod paths;
 mod place;
+mod repair;
 mod statistics;
 mod values;
+
+#[cfg(test)]
+mod tests;
 
 pub use connector::IcebergConnector;
 pub use place::{LoadedMetadata, TableLoader, TablePlace};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use iceberg::spec::{
     DataFile, FormatVersion, Manifest, ManifestFile, ManifestList, ManifestMetadata,
-    ManifestStatus, Snapshot,
+    ManifestStatus, Snapshot, TableMetadata,
 };
 use pandion_source::{IoStats, PinnedObject, SourceRoot, read_whole};
 use pandion_types::{ContentTag, FileIdentity, Result};
@@ -15,6 +15,7 @@ use pandion_types::{ContentTag, FileIdentity, Result};
 use crate::avro;
 use crate::guard::{corrupt, decode, foreign, unsupported};
 use crate::paths::TablePaths;
+use crate::repair;
 
 /// Bytes of the largest manifest, and of the largest list of manifests.
 const MANIFEST_BYTES_MAX: u64 = 256 << 20;
@@ -83,6 +84,7 @@ pub(crate) async fn read_list(
 pub(crate) async fn read_manifest(
     root: &SourceRoot,
     paths: &TablePaths,
+    table: &Arc<TableMetadata>,
     manifest: &Arc<ManifestFile>,
     stats: &IoStats,
 ) -> Result<ReadManifest> {
@@ -100,11 +102,15 @@ pub(crate) async fn read_manifest(
     let identity = FileIdentity { uri: uri.clone(), size, tag: ContentTag::Immutable };
     let object = PinnedObject::new(Arc::clone(&root.store), location, identity);
     let bytes = object.read_all(stats).await?;
-    let manifest = Arc::clone(manifest);
+    let (manifest, table) = (Arc::clone(manifest), Arc::clone(table));
     decode(uri, move |place| {
         avro::check(&bytes).map_err(|what| corrupt(format!("manifest {place} {what}")))?;
-        let read = Manifest::parse_avro(&bytes).map_err(|error| foreign(error, place))?;
-        inherit(read, &manifest, place)
+        let read = Manifest::parse_avro(&bytes).or_else(|error| {
+            let repaired = repair::manifest(&bytes, &table);
+            let read = repaired.and_then(|repaired| Manifest::parse_avro(&repaired).ok());
+            read.ok_or_else(|| foreign(error, place))
+        });
+        inherit(read?, &manifest, place)
     })
     .await
 }

@@ -102,10 +102,15 @@ async fn hinted(
     let mut found = None;
     for version in version..=version.saturating_add(HINT_LAG_MAX) {
         let name = at(&format!("v{version}.metadata.json"));
-        match read_if_there(root, &name, stats).await? {
-            Some(next) => found = Some(next),
+        match read_if_there(root, &name, stats).await {
+            Ok(Some(next)) => found = Some(next),
             // The next version is not there, so that the last one found is the newest.
-            None => return Ok(found),
+            Ok(None) => return Ok(found),
+            // Stores say so of what is not there to those who may not list.
+            Err(error) if found.is_some() && error.kind() == ErrorKind::PermissionDenied => {
+                return Ok(found);
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(None)

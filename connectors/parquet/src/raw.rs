@@ -118,3 +118,37 @@ fn in_order(batch: &RecordBatch, roots: &[usize]) -> Result<Vec<ArrayRef>> {
         .filter(|columns| columns.len() == batch.num_columns())
         .ok_or_else(|| Error::internal("a column was lost"))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+    use crate::testing::{open, try_open, write};
+
+    #[tokio::test]
+    async fn columns_are_read_in_the_order_asked_for_and_as_they_are() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(2)).build();
+        let columns = [("n", Arc::clone(&numbers)), ("t", Arc::clone(&texts))];
+        let bytes = write(&columns, properties);
+        let file = open(bytes.clone()).await;
+        let stats = IoStats::default();
+        let first = file.read_raw(&[1, 0], 0, &stats).await.unwrap();
+        assert_eq!(first, [vec![texts.slice(0, 2), numbers.slice(0, 2)]]);
+        let second = file.read_raw(&[0], 1, &stats).await.unwrap();
+        assert_eq!(second, [vec![numbers.slice(2, 1)]]);
+        assert_eq!(stats.counts().rows_decoded, 3);
+        assert!(file.read_raw(&[0], 2, &stats).await.is_err());
+        // Spoiled pages are an error or other values, never a panic.
+        for at in 4..bytes.len() / 2 {
+            let mut spoiled = bytes.to_vec();
+            spoiled[at] ^= 0xff;
+            if let Ok(file) = try_open(spoiled.into()).await {
+                drop(file.read_raw(&[0, 1], 0, &stats).await);
+            }
+        }
+    }
+}

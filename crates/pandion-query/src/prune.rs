@@ -280,3 +280,6 @@ fn scalar(value: &StatValue, arrow_type: &ArrowType) -> Option<ScalarValue> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ pub enum State {
     ReadingFooters(Diff),
     /// The delete files of a table are being read.
     ReadingDeletes(Arc<Manifest>, Receipt),
-    /// The vectors of new files are being checked.
+    /// New files are being checked.
     Verifying(Arc<Manifest>, Receipt),
     /// The scalar indexes of new files are being built.
     Indexing(Arc<Manifest>, Receipt),
@@ -70,7 +70,7 @@ pub enum Event {
     FootersRead(Vec<DataFile>),
     /// The dead rows of each file of the manifest.
     DeletesRead(Vec<Option<DeleteVector>>),
-    /// Every vector of the new files can be searched.
+    /// The new files can be searched, as far as was to be checked.
     Verified,
     /// The scalar indexes of the new files are there, but for those that could not be built.
     Indexed {
@@ -98,6 +98,9 @@ pub enum Effect {
     ReadDeletes(Arc<Manifest>),
     /// Check the vectors of the files with these ids or above.
     Verify(Arc<Manifest>, FileId),
+    /// Check the columns of one of the files with these ids or above, as far as a table's metadata
+    /// does not tell enough of them.
+    Probe(Arc<Manifest>, FileId),
     /// Build the scalar indexes of the files with these ids or above.
     Index(Arc<Manifest>, FileId),
     /// Make the manifest durable.
@@ -321,7 +324,7 @@ fn with_deletes(
     check_new(start, Arc::new(manifest), receipt)
 }
 
-/// Lets the new files be checked, if there are any and nothing vouches for them.
+/// Lets the new files be checked, if there are any, as far as nothing vouches for them.
 fn check_new(
     start: &Start,
     manifest: Arc<Manifest>,
@@ -331,10 +334,12 @@ fn check_new(
     if manifest.next_file_id == first_id {
         return Ok(write(manifest, receipt));
     }
-    if manifest.table.is_some() && !start.verify_tables {
-        return index(start, manifest, receipt);
-    }
-    let effect = Effect::Verify(Arc::clone(&manifest), FileId::new(first_id)?);
+    let first = FileId::new(first_id)?;
+    let effect = if manifest.table.is_some() && !start.verify_tables {
+        Effect::Probe(Arc::clone(&manifest), first)
+    } else {
+        Effect::Verify(Arc::clone(&manifest), first)
+    };
     Ok((State::Verifying(manifest, receipt), Some(effect)))
 }
 

@@ -24,8 +24,8 @@ pub const ALLOW_EMPTY_PROPERTY: &str = "refresh.allow_empty";
 /// and new files are scanned meanwhile.
 pub const WAIT_FOR_INDEX_PROPERTY: &str = "refresh.wait_for_index";
 /// The property that lets a refresh of a table read every vector of the new files, as that of a
-/// folder does. Without it a table's metadata is trusted and no data file is opened: a vector that
-/// cannot be searched is an error of the first search that meets it.
+/// folder does. Without it a table's metadata is trusted, and at most one data file is opened: a
+/// vector that cannot be searched is an error of the first search that meets it.
 pub const VERIFY_PROPERTY: &str = "refresh.verify";
 
 /// How far a job is.
@@ -205,6 +205,12 @@ impl Runner {
             }
             Effect::Verify(manifest, first) => {
                 self.verify(work, manifest, first).await?;
+                fault::point("refresh.verified");
+                Ok(Event::Verified)
+            }
+            Effect::Probe(manifest, first) => {
+                let snapshot = work.snapshot(manifest);
+                verify::probe(&snapshot, first, &self.stats).await?;
                 fault::point("refresh.verified");
                 Ok(Event::Verified)
             }

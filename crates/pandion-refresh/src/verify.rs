@@ -55,6 +55,25 @@ pub(crate) async fn verify(
         .await
 }
 
+/// Opens one of the files with id `first` or above, if there is a column of vectors whose dimension
+/// the table's metadata does not tell: a wrong one would else be noticed by the first search.
+///
+/// # Errors
+/// Those of [`Snapshot::open`].
+pub(crate) async fn probe(snapshot: &Snapshot, first: FileId, stats: &IoStats) -> Result<()> {
+    let manifest = snapshot.manifest();
+    let Some(table) = &manifest.table else { return Ok(()) };
+    let mut vectors = snapshot.schema().mapped_fields().filter(|field| field.data_type.is_vector());
+    let untold = vectors.any(|field| {
+        table.column(field.id).is_some_and(|column| !column.column_type.starts_with("fixed["))
+    });
+    let new = manifest.files.iter().position(|file| file.id >= first && file.rows() > 0);
+    match new.filter(|_| untold) {
+        Some(at) => snapshot.open(at, stats).await.map(drop),
+        None => Ok(()),
+    }
+}
+
 async fn verify_group(
     engine: &QueryEngine,
     snapshot: &Arc<Snapshot>,

@@ -121,7 +121,8 @@ pub fn open_local(uri: &SourceUri, roots: &LocalRoots) -> Result<SourceRoot> {
     // The metadata file of a table is a source, too.
     let is_json =
         [".json", ".json.gz"].iter().any(|end| directory.to_string_lossy().ends_with(end));
-    if !directory.is_dir() && !(is_json && directory.is_file()) {
+    let is_source = directory.is_dir() || (is_json && directory.is_file());
+    if !is_source {
         return Err(unusable("is not a directory"));
     }
     let prefix = Path::from_absolute_path(&directory)

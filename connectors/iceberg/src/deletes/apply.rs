@@ -95,9 +95,9 @@ where
     Ok(vectors)
 }
 
-/// Runs reads side by side.
+/// Runs reads side by side. Of several errors it is always the same that is told.
 async fn all(reads: Vec<BoxFuture<'_, Result<Found>>>) -> Result<Found> {
-    let mut reads = stream::iter(reads).buffer_unordered(FILES_IN_FLIGHT);
+    let mut reads = stream::iter(reads).buffered(FILES_IN_FLIGHT);
     let mut found = Vec::new();
     while let Some(rows) = reads.try_next().await? {
         found.extend(rows);
@@ -262,6 +262,3 @@ fn key(delete: &DeleteFile) -> (&str, u64) {
     };
     (&delete.uri, offset)
 }
-
-#[cfg(test)]
-mod tests;

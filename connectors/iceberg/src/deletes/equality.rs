@@ -19,6 +19,7 @@ use roaring::RoaringBitmap;
 
 use crate::deletes::keys::{KeyColumn, KeyColumns};
 use crate::deletes::open;
+use crate::deletes::spans::KeySpan;
 use crate::guard::{corrupt, decode};
 
 /// Delete files, or row groups of data files, that are read at the same time.
@@ -40,8 +41,22 @@ enum Scope {
     Partition(i32, String),
 }
 
-/// Keys, and the highest sequence number that each was deleted with.
-type Keys = HashMap<Box<[u8]>, i64>;
+/// What the delete files of one scope kill.
+#[derive(Debug, Default)]
+struct Keys {
+    /// Keys, and the highest sequence number that each was deleted with.
+    numbers: HashMap<Box<[u8]>, i64>,
+    /// Where the values of the keys lie, for each column.
+    spans: Vec<KeySpan>,
+}
+
+/// What one delete file holds.
+struct ReadKeys {
+    scope: Scope,
+    sequence_number: i64,
+    keys: Vec<Box<[u8]>>,
+    spans: Vec<KeySpan>,
+}
 
 /// The rows of the group's data files whose keys, in the columns `ids`, are deleted.
 ///
@@ -59,18 +74,22 @@ pub(crate) async fn read(
     let reads = group.deletes.into_iter();
     let reads: Vec<_> =
         reads.map(|delete| read_keys(root, Arc::clone(&columns), delete, stats)).collect();
-    let mut read = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
-    while let Some((scope, sequence_number, keys)) = read.try_next().await? {
-        let known = scopes.entry(scope).or_default();
-        for key in keys {
-            let highest = known.entry(key).or_insert(sequence_number);
-            *highest = sequence_number.max(*highest);
+    let mut read = stream::iter(reads).buffered(READS_IN_FLIGHT);
+    while let Some(read) = read.try_next().await? {
+        let known = scopes.entry(read.scope).or_default();
+        known.spans.resize_with(read.spans.len(), KeySpan::default);
+        for (span, more) in known.spans.iter_mut().zip(read.spans) {
+            span.join(more);
+        }
+        for key in read.keys {
+            let highest = known.numbers.entry(key).or_insert(read.sequence_number);
+            *highest = read.sequence_number.max(*highest);
         }
     }
     let search = Search { root, table, columns, scopes: Arc::new(scopes), stats };
     let searches: Vec<_> =
         group.files.into_iter().map(|(work, file)| search.dead_rows(work, file)).collect();
-    stream::iter(searches).buffer_unordered(READS_IN_FLIGHT).try_collect().await
+    stream::iter(searches).buffered(READS_IN_FLIGHT).try_collect().await
 }
 
 async fn read_keys(
@@ -78,7 +97,7 @@ async fn read_keys(
     columns: Arc<KeyColumns>,
     delete: &DeleteFile,
     stats: &IoStats,
-) -> Result<(Scope, i64, Vec<Box<[u8]>>)> {
+) -> Result<ReadKeys> {
     let file = open::delete_file(root, delete, stats).await?;
     let roots = columns
         .columns()
@@ -101,20 +120,21 @@ async fn read_keys(
     if open::is_held(delete) {
         stats.count_rows_decoded(from_memory.counts().rows_decoded);
     }
-    let keys = decode(format!("delete file {}", delete.uri), move |place| {
+    let (keys, spans) = decode(format!("delete file {}", delete.uri), move |place| {
         let mut keys = Vec::new();
+        let mut spans = vec![KeySpan::default(); columns.columns().len()];
         for batch in &batches {
-            let rows = columns.keys(batch, place)?;
+            let rows = columns.keys_within(batch, &mut spans, place)?;
             keys.extend(rows.iter().map(|row| Box::<[u8]>::from(row.as_ref())));
         }
-        Ok(keys)
+        Ok((keys, spans))
     })
     .await?;
     let scope = match delete.kind {
         DeleteKind::Equality { global: true, .. } => Scope::All,
         _ => Scope::Partition(delete.spec_id, delete.partition.clone()),
     };
-    Ok((scope, delete.sequence_number, keys))
+    Ok(ReadKeys { scope, sequence_number: delete.sequence_number, keys, spans })
 }
 
 /// Reads columns of a row group, of which the same may be wanted twice.
@@ -173,6 +193,18 @@ impl Search<'_> {
         group: usize,
     ) -> Result<RoaringBitmap> {
         let rows = file.row_group_rows(group);
+        let own = Scope::Partition(part.spec_id, part.partition.clone());
+        let may_hold_keys = [&Scope::All, &own].into_iter().any(|scope| {
+            let keys = self.scopes.get(scope);
+            keys.is_some_and(|keys| {
+                let mut columns = keys.spans.iter().zip(roots);
+                columns
+                    .all(|(span, root)| root.is_none_or(|root| span.may_be_in(file, group, root)))
+            })
+        });
+        if !may_hold_keys {
+            return Ok(RoaringBitmap::new());
+        }
         let there: Vec<usize> = roots.iter().flatten().copied().collect();
         let batches = if there.is_empty() {
             vec![Vec::new()]
@@ -191,13 +223,13 @@ impl Search<'_> {
             complete.push(arrays.collect::<Result<Vec<_>>>()?);
         }
         let (columns, scopes) = (Arc::clone(&self.columns), Arc::clone(&self.scopes));
-        let own = Scope::Partition(part.spec_id, part.partition.clone());
         let sequence_number = part.sequence_number;
         decode(format!("data file {}", file.object().identity.uri), move |place| {
             let sets: Vec<&Keys> =
                 [&Scope::All, &own].into_iter().filter_map(|scope| scopes.get(scope)).collect();
             let is_dead = |key: &[u8]| {
-                sets.iter().any(|set| set.get(key).is_some_and(|&number| number > sequence_number))
+                sets.iter()
+                    .any(|set| set.numbers.get(key).is_some_and(|&number| number > sequence_number))
             };
             let mut dead = RoaringBitmap::new();
             let mut row = rows.start;

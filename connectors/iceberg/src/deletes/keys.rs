@@ -13,12 +13,13 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type, TimeUnit};
 use arrow::row::{RowConverter, Rows, SortField};
 use iceberg::spec::{
-    NestedFieldRef, PartitionSpec, PrimitiveLiteral, PrimitiveType, SchemaRef, TableMetadata,
-    Transform,
+    Literal, NestedFieldRef, PartitionSpec, PrimitiveLiteral, PrimitiveType, SchemaRef,
+    TableMetadata, Transform,
 };
 use pandion_manifest::TableFile;
 use pandion_types::{Error, Result};
 
+use crate::deletes::spans::KeySpan;
 use crate::guard::{corrupt, unsupported};
 use crate::{metadata, partition};
 
@@ -68,7 +69,7 @@ impl KeyColumns {
                     name: field.name.clone(),
                     names: names.get(id).cloned().unwrap_or_default(),
                     kind: kind.clone(),
-                    default: default.and_then(|default| default.as_primitive_literal()),
+                    default: default.and_then(Literal::as_primitive_literal),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -86,10 +87,26 @@ impl KeyColumns {
     /// # Errors
     /// `Corrupt`, naming `place` and the column, for types that the column cannot have had.
     pub(crate) fn keys(&self, arrays: &[ArrayRef], place: &str) -> Result<Rows> {
+        self.keys_within(arrays, &mut [], place)
+    }
+
+    /// As [`Self::keys`], and takes the values into the spans of the columns.
+    ///
+    /// # Errors
+    /// As [`Self::keys`].
+    pub(crate) fn keys_within(
+        &self,
+        arrays: &[ArrayRef],
+        spans: &mut [KeySpan],
+        place: &str,
+    ) -> Result<Rows> {
         let arrays = self.columns.iter().zip(arrays);
         let arrays = arrays
             .map(|(column, array)| column.normal(array, place))
             .collect::<Result<Vec<_>>>()?;
+        for ((column, array), span) in self.columns.iter().zip(&arrays).zip(spans) {
+            span.extend(&column.kind, array);
+        }
         self.converter.convert_columns(&arrays).map_err(internal)
     }
 }

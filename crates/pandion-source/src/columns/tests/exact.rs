@@ -1,3 +1,5 @@
+//! Decimals, dates, times and timestamps in the forms of fields.
+
 use arrow::array::{
     Date32Array, Date64Array, Decimal32Array, Decimal128Array, Decimal256Array,
     Time32MillisecondArray, Time32SecondArray, Time64MicrosecondArray, Time64NanosecondArray,

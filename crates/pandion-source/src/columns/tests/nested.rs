@@ -1,3 +1,5 @@
+//! Structs, maps and lists as JSON.
+
 use arrow::array::{Date32Array, Decimal128Array, MapArray, StructArray};
 use arrow::datatypes::{Fields, TimeUnit};
 
