@@ -76,6 +76,8 @@ pub enum Event {
     Indexed {
         /// Milliseconds that it took.
         elapsed_ms: u64,
+        /// Indexes of single files that were made from those of replaced files.
+        remapped: u64,
         /// Indexes of single files that could not be built.
         failures: u64,
     },
@@ -126,6 +128,8 @@ pub struct Receipt {
     pub index_ms: u64,
     /// Scalar indexes of single files that could not be built.
     pub index_failures: u64,
+    /// Scalar indexes of single files that were made from those of the files that they replace.
+    pub indexes_remapped: u64,
 }
 
 impl State {
@@ -179,8 +183,13 @@ pub fn step(start: &Start, state: State, event: Event) -> Result<(State, Option<
             with_deletes(start, &manifest, deletes, receipt)
         }
         (State::Verifying(manifest, receipt), Event::Verified) => index(start, manifest, receipt),
-        (State::Indexing(manifest, receipt), Event::Indexed { elapsed_ms, failures }) => {
-            let receipt = Receipt { index_ms: elapsed_ms, index_failures: failures, ..receipt };
+        (State::Indexing(manifest, receipt), Event::Indexed { elapsed_ms, remapped, failures }) => {
+            let receipt = Receipt {
+                index_ms: elapsed_ms,
+                index_failures: failures,
+                indexes_remapped: remapped,
+                ..receipt
+            };
             Ok(write(manifest, receipt))
         }
         (State::Writing(_, receipt), Event::Written) => {
@@ -521,11 +530,12 @@ mod tests {
         let Some(Effect::Index(manifest, first)) = effect else { panic!("{effect:?}") };
         assert_eq!((first.get(), manifest.files.len()), (10, 2));
         assert_eq!((state.name(), state.progress()), ("Indexing", 60));
-        let indexed = Event::Indexed { elapsed_ms: 7, failures: 2 };
+        let indexed = Event::Indexed { elapsed_ms: 7, remapped: 3, failures: 2 };
         let (state, effect) = step(&start, state, indexed).unwrap();
         assert!(matches!(effect, Some(Effect::Write(_))), "{effect:?}");
         let State::Writing(_, receipt) = state else { panic!("{state:?}") };
         assert_eq!((receipt.index_ms, receipt.index_failures, receipt.rows), (7, 2, 10));
+        assert_eq!(receipt.indexes_remapped, 3);
     }
 
     #[test]
