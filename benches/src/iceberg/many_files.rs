@@ -13,7 +13,7 @@ use pandion_testkit::iceberg::{
 use pandion_testkit::lake::Layout;
 use serde_json::json;
 
-use super::world::{Cost, Form, KIND, World, fields};
+use super::world::{Cost, Form, World, fields};
 use crate::Options;
 use crate::client::{Client, at_snapshot, search_request};
 use crate::lake::K;

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::Float32Type;
 use pandion_testkit::iceberg::{SampleOptions, sample_batch};
 use pandion_testkit::lake::ID;

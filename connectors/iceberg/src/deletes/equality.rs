@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use arrow::row::Rows;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::TableMetadata;
 use pandion_connector_parquet::ParquetFile;
@@ -17,6 +18,7 @@ use pandion_source::{IoStats, SourceRoot};
 use pandion_types::{Error, Result};
 use roaring::RoaringBitmap;
 
+use crate::deletes::key_set::KeySet;
 use crate::deletes::keys::{KeyColumn, KeyColumns};
 use crate::deletes::open;
 use crate::guard::{corrupt, decode};
@@ -40,8 +42,13 @@ enum Scope {
     Partition(i32, String),
 }
 
-/// Keys, and the highest sequence number that each was deleted with.
-type Keys = HashMap<Box<[u8]>, i64>;
+/// The keys of one delete file.
+struct ReadKeys {
+    scope: Scope,
+    sequence_number: i64,
+    /// A batch each.
+    keys: Vec<Rows>,
+}
 
 /// The rows of the group's data files whose keys, in the columns `ids`, are deleted.
 ///
@@ -55,18 +62,13 @@ pub(crate) async fn read(
     stats: &IoStats,
 ) -> Result<Vec<(usize, RoaringBitmap)>> {
     let columns = Arc::new(KeyColumns::new(table, ids)?);
-    let mut scopes: HashMap<Scope, Keys> = HashMap::new();
     let reads = group.deletes.into_iter();
     let reads: Vec<_> =
         reads.map(|delete| read_keys(root, Arc::clone(&columns), delete, stats)).collect();
-    let mut read = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
-    while let Some((scope, sequence_number, keys)) = read.try_next().await? {
-        let known = scopes.entry(scope).or_default();
-        for key in keys {
-            let highest = known.entry(key).or_insert(sequence_number);
-            *highest = sequence_number.max(*highest);
-        }
-    }
+    let read = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
+    let read: Vec<ReadKeys> = read.try_collect().await?;
+    let place = "keys of equality deletes".to_owned();
+    let scopes = decode(place, move |_| Ok(by_scope(&read))).await?;
     let search = Search { root, table, columns, scopes: Arc::new(scopes), stats };
     let searches: Vec<_> =
         group.files.into_iter().map(|(work, file)| search.dead_rows(work, file)).collect();
@@ -78,7 +80,7 @@ async fn read_keys(
     columns: Arc<KeyColumns>,
     delete: &DeleteFile,
     stats: &IoStats,
-) -> Result<(Scope, i64, Vec<Box<[u8]>>)> {
+) -> Result<ReadKeys> {
     let file = open::delete_file(root, delete, stats).await?;
     let roots = columns
         .columns()
@@ -102,19 +104,27 @@ async fn read_keys(
         stats.count_rows_decoded(from_memory.counts().rows_decoded);
     }
     let keys = decode(format!("delete file {}", delete.uri), move |place| {
-        let mut keys = Vec::new();
-        for batch in &batches {
-            let rows = columns.keys(batch, place)?;
-            keys.extend(rows.iter().map(|row| Box::<[u8]>::from(row.as_ref())));
-        }
-        Ok(keys)
+        batches.iter().map(|batch| columns.keys(batch, place)).collect::<Result<Vec<_>>>()
     })
     .await?;
     let scope = match delete.kind {
         DeleteKind::Equality { global: true, .. } => Scope::All,
         _ => Scope::Partition(delete.spec_id, delete.partition.clone()),
     };
-    Ok((scope, delete.sequence_number, keys))
+    Ok(ReadKeys { scope, sequence_number: delete.sequence_number, keys })
+}
+
+fn by_scope(read: &[ReadKeys]) -> HashMap<Scope, KeySet> {
+    let mut scopes: HashMap<Scope, KeySet> = HashMap::new();
+    for file in read {
+        let known = scopes.entry(file.scope.clone()).or_default();
+        for keys in &file.keys {
+            let bytes = keys.iter().next().map_or(0, |key| key.as_ref().len());
+            known.reserve(keys.num_rows(), bytes);
+            keys.iter().for_each(|key| known.insert(key.as_ref(), file.sequence_number));
+        }
+    }
+    scopes
 }
 
 /// Reads columns of a row group, of which the same may be wanted twice.
@@ -143,7 +153,7 @@ struct Search<'a> {
     root: &'a SourceRoot,
     table: &'a Arc<TableMetadata>,
     columns: Arc<KeyColumns>,
-    scopes: Arc<HashMap<Scope, Keys>>,
+    scopes: Arc<HashMap<Scope, KeySet>>,
     stats: &'a IoStats,
 }
 
@@ -194,10 +204,10 @@ impl Search<'_> {
         let own = Scope::Partition(part.spec_id, part.partition.clone());
         let sequence_number = part.sequence_number;
         decode(format!("data file {}", file.object().identity.uri), move |place| {
-            let sets: Vec<&Keys> =
+            let sets: Vec<&KeySet> =
                 [&Scope::All, &own].into_iter().filter_map(|scope| scopes.get(scope)).collect();
             let is_dead = |key: &[u8]| {
-                sets.iter().any(|set| set.get(key).is_some_and(|&number| number > sequence_number))
+                sets.iter().any(|set| set.deleted_at(key).is_some_and(|at| at > sequence_number))
             };
             let mut dead = RoaringBitmap::new();
             let mut row = rows.start;
