@@ -143,6 +143,75 @@ def test_hybrid_search(client, travelled):
         assert sorted(hit["entity"]["id"] for hit in hits) == known
 
 
+def drain(iterator):
+    found = []
+    while page := iterator.next():
+        found += list(page)
+    iterator.close()
+    return found
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_iterators(client, travelled, number):
+    """All pages are of the snapshot that the iterator began with."""
+    name = f"{travelled.name}@snapshot_id={travelled.snapshots[number]}"
+    expected = travelled.rows(number)
+    tables.check_rows(tables.served(client, name, FIELDS), expected, FIELDS)
+    query = helpers.vectors(1, DIM, 9)
+    iterator = client.search_iterator(
+        name,
+        data=query,
+        anns_field="embedding",
+        batch_size=13,
+        output_fields=["id"],
+        timeout=CALL_TIMEOUT_S,
+    )
+    base = np.array([row["embedding"] for row in expected], np.float32)
+    ids = [row["id"] for row in expected]
+    helpers.check_exact([drain(iterator)], "L2", base, query, len(base), ids=ids)
+
+
+def test_get_and_alias(client, travelled):
+    alias = f"{travelled.name}_alias"
+    client.create_alias(travelled.name, alias)
+    name = f"{alias}@tag=first"
+    keys = tables.keys_of(client, name)
+    assert sorted(keys) == [row["id"] for row in travelled.rows(0)]
+    some = list(keys.items())[5:9]
+    got = client.get(name, [key for _, key in some], output_fields=["id"], timeout=CALL_TIMEOUT_S)
+    assert {row["id"]: row[PK] for row in got} == dict(some)
+    client.drop_alias(alias)
+
+
+def test_names_that_say_nothing(client, travelled):
+    """What stands behind the sign is no choice, or a request chooses in both ways."""
+    for suffix in ("@", "@snapshot_id", "@version=1", "@tag=", "@snapshot_id=first"):
+        error = helpers.error_of(client.query, f"{travelled.name}{suffix}", filter="id >= 0")
+        assert suffix.strip("@").split("=")[0] in error.message, suffix
+    way = {"snapshot_id": travelled.snapshots[0]}
+    error = helpers.error_of(
+        client.search,
+        f"{travelled.name}@tag=first",
+        data=helpers.vectors(1, DIM, 0),
+        anns_field="embedding",
+        search_params={"params": way},
+    )
+    assert '"first"' in error.message and str(travelled.snapshots[0]) in error.message
+
+
+def test_two_collections_of_one_table(client, name, warehouse, travelled):
+    """Each knows its own rows; what one travels to is nothing to the other."""
+    other = {"id": FIELDS["id"], "embedding": FIELDS["embedding"]}
+    lake = warehouse.latest(travelled.table, snapshot_id=travelled.snapshots[1])
+    helpers.make(client, name, lake, other)
+    for number in (0, 2, 4):
+        expected = [row["id"] for row in travelled.rows(number)]
+        for collection in (name, travelled.name):
+            found = query(client, collection, {"snapshot_id": travelled.snapshots[number]})
+            assert sorted(row["id"] for row in found) == expected
+    assert helpers.count(client, name) == len(travelled.rows(1))
+
+
 def test_row_ids_are_those_of_the_served_version(client, travelled):
     """A row whose file both snapshots have is one row."""
     now = {row["id"]: row[PK] for row in helpers.rows_of(client, travelled.name)}
