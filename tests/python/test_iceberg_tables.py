@@ -528,7 +528,7 @@ def typed(client, warehouse, module_name):
 def test_values_of_type(client, typed, column):
     name, table, fields = typed
     expected = tables.scanned(table)
-    found = helpers.rows_of(client, name, ["id", column])
+    found = sorted(helpers.rows_of(client, name, ["id", column]), key=lambda row: row["id"])
     if column == "document":
         assert [row[column] for row in found] == [
             None if row[column] is None else {"n": row["id"], "list": [1, row["id"]]}
