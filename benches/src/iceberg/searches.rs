@@ -251,7 +251,7 @@ mod tests {
             [0, 50].map(|first| sample_batch(first, 50, &samples).unwrap()).into();
         // Rows are their own nearest.
         let query = components(&batches[1]).unwrap()[12..16].to_vec();
-        let all = nearest(&batches, &[query.clone()], |_| true).unwrap();
+        let all = nearest(&batches, std::slice::from_ref(&query), |_| true).unwrap();
         assert_eq!((all[0].len(), all[0][0]), (K, 53));
         let live = nearest(&batches, &[query], |id| id != 53).unwrap();
         assert_eq!(live[0][..K - 1], all[0][1..]);
