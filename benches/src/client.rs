@@ -143,8 +143,20 @@ impl Client {
 
     /// Refreshes and waits until it is done.
     pub(crate) async fn refresh(&mut self, name: &str) -> Result<Receipt> {
+        self.refresh_from(name, "", "").await
+    }
+
+    /// As [`Self::refresh`], from this source with this specification from now on.
+    pub(crate) async fn refresh_from(
+        &mut self,
+        name: &str,
+        source: &str,
+        spec: &str,
+    ) -> Result<Receipt> {
         let request = RefreshExternalCollectionRequest {
             collection_name: name.to_owned(),
+            external_source: source.to_owned(),
+            external_spec: spec.to_owned(),
             ..RefreshExternalCollectionRequest::default()
         };
         let response = self.milvus.refresh_external_collection(request).await?.into_inner();
@@ -226,6 +238,12 @@ pub(crate) fn search_request(
         search_input: Some(SearchInput::PlaceholderGroup(group.encode_to_vec().into())),
         ..SearchRequest::default()
     })
+}
+
+/// The same search of another snapshot of the collection's table.
+pub(crate) fn at_snapshot(mut request: SearchRequest, snapshot: i64) -> SearchRequest {
+    request.search_params.extend(pairs(&[("snapshot_id", snapshot.to_string())]));
+    request
 }
 
 /// The hits of an answer to one query that was asked to bring the lake's ids.

@@ -11,6 +11,7 @@ mod exact;
 mod filter_lake;
 mod filters;
 mod first_answer;
+mod iceberg;
 mod lake;
 mod node;
 mod peers;
@@ -54,6 +55,8 @@ enum Command {
     Pk,
     /// What the gRPC door adds to a filtered exact search.
     Door,
+    /// Refreshes of Iceberg tables, deletes and time travel: requests, time, searches.
+    Iceberg,
     /// All of it.
     All,
 }
@@ -92,6 +95,12 @@ pub(crate) struct Options {
     /// Searches through the door and past it.
     #[arg(long, global = true, default_value_t = 4_000)]
     searches: usize,
+    /// Data files of the Iceberg tables whose refreshes are counted.
+    #[arg(long, global = true, default_value_t = 10_000)]
+    table_files: usize,
+    /// Rows of two numbers each of which a tenth is deleted, beside the rows that are searched.
+    #[arg(long, global = true, default_value_t = 10_000_000)]
+    narrow_rows: usize,
     /// Write the numbers to this file as JSON.
     #[arg(long, global = true, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -136,6 +145,9 @@ async fn main() -> Result<()> {
     }
     if wanted(Command::Door) {
         door::measure(&options, &mut report).await?;
+    }
+    if wanted(Command::Iceberg) {
+        iceberg::measure(&options, &mut report).await?;
     }
     report.print()?;
     if let Some(file) = &options.out {

@@ -22,6 +22,8 @@ pub(crate) enum Allow<'a> {
     Directory(&'a Path),
     /// The object store at this `HOST:PORT`.
     Endpoint(&'a str),
+    /// The object stores and catalogs at these `HOST:PORT`s.
+    Endpoints(&'a [String]),
 }
 
 /// A running server. Dropping it kills the process.
@@ -32,7 +34,7 @@ pub(crate) struct Server {
     address: String,
     /// From the start of the process to the line that says that it serves.
     pub(crate) started_in: Duration,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Server {
@@ -49,6 +51,9 @@ impl Server {
         match allow {
             Allow::Directory(directory) => command.arg("--local-root").arg(directory),
             Allow::Endpoint(endpoint) => command.args(["--allow-endpoint", endpoint]),
+            Allow::Endpoints(endpoints) => {
+                command.args(endpoints.iter().flat_map(|endpoint| ["--allow-endpoint", endpoint]))
+            }
         };
         command.env("PANDION_LOG__LEVEL", "warn").stdin(Stdio::null()).stdout(Stdio::piped());
         let begun = Instant::now();
@@ -64,12 +69,17 @@ impl Server {
         let started_in = begun.elapsed();
         let address = address(&line).with_context(|| format!("no address in {line:?}"))?;
         let pid = child.id().context("the server has ended")?;
-        Ok(Self { child, pid, address: address.to_owned(), started_in, _data: data })
+        Ok(Self { child, pid, address: address.to_owned(), started_in, data })
     }
 
     /// `http://ADDRESS:PORT`.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where the server keeps what is its own.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data.path()
     }
 
     /// What the process has used so far.

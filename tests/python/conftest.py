@@ -4,11 +4,16 @@ Tests that restart the server, or start it with other options, make their own fr
 """
 
 import itertools
+import os
 
 import pytest
 
 import helpers
 import products
+import tables
+
+# PyArrow else signs uploads in a way that few S3 servers beside AWS know.
+os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
 
 _numbers = itertools.count(1)
 
@@ -85,3 +90,16 @@ def lake(s3, name):
 def local_lake(local_root, name):
     """An empty folder below the allowed root."""
     return helpers.LocalLake(local_root / name)
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory, s3):
+    """A warehouse of Iceberg tables in the S3 server."""
+    return tables.Warehouse.in_s3(tmp_path_factory.mktemp("warehouse"), s3, "warehouse")
+
+
+@pytest.fixture(scope="session")
+def local_warehouse(tmp_path_factory, local_root):
+    """A warehouse of Iceberg tables below the allowed root."""
+    directory = tmp_path_factory.mktemp("local-warehouse")
+    return tables.Warehouse.in_folder(directory, local_root / "warehouse")

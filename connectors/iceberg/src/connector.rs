@@ -66,7 +66,8 @@ struct Before<'a> {
 }
 
 impl IcebergConnector {
-    /// A connector to the table at `place`, whose files lie in the store of `root`. Nothing is read.
+    /// A connector to the table at `place`, whose files lie in the store of `root`; those of a table
+    /// that a catalog places, below its prefix. Nothing is read.
     #[must_use]
     pub fn new(
         root: SourceRoot,
@@ -74,7 +75,10 @@ impl IcebergConnector {
         choice: SnapshotChoice,
         schema: Arc<CollectionSchema>,
     ) -> Self {
-        let paths = TablePaths::new(&root);
+        let mut paths = TablePaths::new(&root);
+        if matches!(place, TablePlace::Catalog(_)) {
+            paths = paths.within(root.prefix.clone());
+        }
         Self { root, place, choice, schema, paths, loaded: Mutex::new(None) }
     }
 

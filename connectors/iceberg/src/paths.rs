@@ -18,24 +18,33 @@ const FILE_SCHEME: &str = "file";
 pub(crate) struct TablePaths {
     /// Bucket or container of the store; `None` for files of this machine.
     bucket: Option<String>,
+    /// The folder that nothing outside of is read; empty for the whole store.
+    folder: Path,
 }
 
 impl TablePaths {
     pub(crate) fn new(root: &SourceRoot) -> Self {
         let (scheme, rest) = root.base_uri.split_once("://").unwrap_or_default();
         if scheme == FILE_SCHEME {
-            return Self { bucket: None };
+            return Self { bucket: None, folder: Path::default() };
         }
         let bucket = rest.rsplit('/').find(|segment| !segment.is_empty());
-        Self { bucket: Some(bucket.unwrap_or_default().to_owned()) }
+        let bucket = Some(bucket.unwrap_or_default().to_owned());
+        Self { bucket, folder: Path::default() }
+    }
+
+    /// The same, restricted to a folder: what a catalog says of a table's place is not chosen by
+    /// whoever named the source.
+    pub(crate) fn within(self, folder: Path) -> Self {
+        Self { folder, ..self }
     }
 
     /// Where a file of the table lies. The key is taken literally, as the stores do: a `%` in it is
     /// a `%`.
     ///
     /// # Errors
-    /// `Unsupported`, naming file and bucket, for what lies elsewhere or cannot be named in an
-    /// object store; `Corrupt` for what is no URI.
+    /// `Unsupported`, naming file and bucket or folder, for what lies elsewhere or cannot be named
+    /// in an object store; `Corrupt` for what is no URI.
     pub(crate) fn locate(&self, uri: &str) -> Result<Path> {
         let key = match (&self.bucket, split(uri)) {
             (_, None) => return Err(corrupt(format!("the table names a file {uri:?}, not a URI"))),
@@ -56,13 +65,21 @@ impl TablePaths {
                 )));
             }
         };
-        Path::parse(key).map_err(|error| {
+        let path = Path::parse(key).map_err(|error| {
             unsupported(format!(
                 "file {uri} of the table has a path with an empty or relative segment, which \
                  cannot be read"
             ))
             .caused_by(error)
-        })
+        })?;
+        if !path.prefix_matches(&self.folder) {
+            return Err(unsupported(format!(
+                "file {uri} of the table does not lie below {:?}, the folder that external_source \
+                 names",
+                self.folder.as_ref()
+            )));
+        }
+        Ok(path)
     }
 }
 
@@ -121,6 +138,17 @@ mod tests {
         assert!(elsewhere.message().contains("\"lake\""), "{elsewhere}");
         assert_eq!(lake.locate("file:///a").unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(lake.locate("a/b").unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_folder_is_not_left() {
+        let lake = paths("s3://lake/").within(Path::from("wh/one"));
+        assert_eq!(lake.locate("s3://lake/wh/one/t/a").unwrap().as_ref(), "wh/one/t/a");
+        for uri in ["s3://lake/wh/two/t/a", "s3://lake/wh/ones/t/a", "s3://lake/wh"] {
+            let error = lake.locate(uri).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains("\"wh/one\""), "{error}");
+        }
     }
 
     #[test]

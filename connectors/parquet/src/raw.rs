@@ -3,11 +3,13 @@
 //! For readers of other formats' side files, and of columns that no field is mapped to. Nothing is
 //! converted.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use bytes::Bytes;
 use pandion_source::IoStats;
-use pandion_types::{Error, Result, Subject};
+use pandion_types::{Error, ErrorKind, Result, Subject};
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
@@ -21,11 +23,12 @@ const BATCH_ROWS: usize = 1 << 16;
 impl ParquetFile {
     /// Reads top-level columns of a row group, named by their places in the file's schema. Each
     /// element of the answer has the columns in the order of `roots`, which are distinct. Rows are
-    /// decoded on the thread that polls.
+    /// decoded on threads for long work, so that reads side by side use several cores.
     ///
     /// # Errors
     /// `Internal` for columns or row groups that the file has not; `Corrupt` when the bytes are not
-    /// what the format or the footer says; those of the store.
+    /// what the format or the footer says; `Cancelled` when the runtime shuts down; those of the
+    /// store.
     pub async fn read_raw(
         &self,
         roots: &[usize],
@@ -37,27 +40,19 @@ impl ParquetFile {
         if rows == 0 {
             return Ok(Vec::new());
         }
-        let decoder = || self.raw_decoder(roots, row_group, &place);
-        let mut decoder = guard::guarded(&place, decoder)?;
-        let mut batches: Vec<RecordBatch> = Vec::new();
-        loop {
-            let step = || decoder.try_decode().map_err(|error| guard::foreign(error, &place));
-            match guard::guarded(&place, step)? {
-                DecodeResult::NeedsData(ranges) => {
-                    let bytes = self.object().read_ranges(&ranges, stats).await?;
-                    let push = || {
-                        for (range, bytes) in ranges.iter().zip(&bytes) {
-                            self.verify_raw(row_group, range, bytes, &place)?;
-                        }
-                        let pushed = decoder.push_ranges(ranges.clone(), bytes);
-                        pushed.map_err(|error| guard::foreign(error, &place))
-                    };
-                    guard::guarded(&place, push)?;
-                }
-                DecodeResult::Data(batch) => batches.push(batch),
-                DecodeResult::Finished => break,
+        let decoder = guard::guarded(&place, || self.raw_decoder(roots, row_group, &place))?;
+        let (file, batches) = (self.clone(), Vec::new());
+        let mut decoding = Decoding { file, row_group, place: place.clone(), decoder, batches };
+        let mut fed = Vec::new();
+        let batches = loop {
+            let (advanced, wanted) = blocking(move || decoding.advance(fed)).await?;
+            decoding = advanced;
+            if wanted.is_empty() {
+                break decoding.batches;
             }
-        }
+            let bytes = self.object().read_ranges(&wanted, stats).await?;
+            fed = wanted.into_iter().zip(bytes).collect();
+        };
         let decoded: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         stats.count_rows_decoded(decoded);
         if decoded != rows {
@@ -88,8 +83,8 @@ impl ParquetFile {
     fn verify_raw(
         &self,
         row_group: usize,
-        range: &std::ops::Range<u64>,
-        bytes: &bytes::Bytes,
+        range: &Range<u64>,
+        bytes: &Bytes,
         place: &str,
     ) -> Result<()> {
         let columns = self.row_group(row_group)?.columns();
@@ -103,6 +98,50 @@ impl ParquetFile {
         let place = || format!("{place}, column {}", column.column_path());
         pages::verify(bytes, range.start, column, false, &place)
     }
+}
+
+/// A row group that is being decoded.
+struct Decoding {
+    file: ParquetFile,
+    row_group: usize,
+    /// For messages.
+    place: String,
+    decoder: ParquetPushDecoder,
+    batches: Vec<RecordBatch>,
+}
+
+impl Decoding {
+    /// Decodes what the bytes `fed` allow. Also returns the ranges that are wanted next, none at the
+    /// end.
+    fn advance(mut self, fed: Vec<(Range<u64>, Bytes)>) -> Result<(Self, Vec<Range<u64>>)> {
+        let place = self.place.clone();
+        guard::guarded(&place, || {
+            for (range, bytes) in &fed {
+                self.file.verify_raw(self.row_group, range, bytes, &place)?;
+            }
+            if !fed.is_empty() {
+                let (ranges, bytes) = fed.into_iter().unzip();
+                let pushed = self.decoder.push_ranges(ranges, bytes);
+                pushed.map_err(|error| guard::foreign(error, &place))?;
+            }
+            loop {
+                let step = self.decoder.try_decode();
+                match step.map_err(|error| guard::foreign(error, &place))? {
+                    DecodeResult::NeedsData(ranges) => return Ok((self, ranges)),
+                    DecodeResult::Data(batch) => self.batches.push(batch),
+                    DecodeResult::Finished => return Ok((self, Vec::new())),
+                }
+            }
+        })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::new(ErrorKind::Cancelled, "reading a file was cancelled").caused_by(error)
+    })?
 }
 
 /// The columns of a batch, which has them in the order of the file.

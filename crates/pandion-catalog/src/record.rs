@@ -301,6 +301,9 @@ pub struct Receipt {
     pub rows_indexed: u64,
     /// Indexes of single files that could not be built; the rows of these files are scanned.
     pub index_failures: u64,
+    /// Indexes of single files that were made from those of the files that they replace, without
+    /// reading the data.
+    pub indexes_remapped: u64,
 }
 
 /// A refresh of one collection.

@@ -8,6 +8,7 @@
 //!
 //! Nothing here reads files, knows Arrow or combines terms.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ mod pieces;
 mod plan;
 mod postings;
 mod re2;
+mod remap;
 mod rtree;
 mod section;
 mod spec;
@@ -37,12 +39,14 @@ mod values;
 use builder::ValueBuilder;
 use format::{Reader, damaged};
 use ngram::{NgramBuilder, NgramIndex};
+use remap::Absorb;
 use rtree::{RTreeIndex, RTreeIndexBuilder};
 use values::ValueIndex;
 
 pub use on_field::on_field;
 pub use params::resolve_spec;
 pub use re2::compile_regex;
+pub use remap::{MovedRows, ROW_GONE, remap_scalar_index};
 
 /// Rises when bytes that an earlier release wrote can no longer be read. It is part of the name of
 /// a stored index, so that a new release builds anew instead of failing.
@@ -164,7 +168,7 @@ pub struct Estimate {
 }
 
 /// An index that can be asked.
-pub trait ScalarIndex: Send + Sync + fmt::Debug {
+pub trait ScalarIndex: Any + Send + Sync + fmt::Debug {
     /// What it is.
     fn spec(&self) -> &ScalarIndexSpec;
 
@@ -194,6 +198,10 @@ pub trait ScalarIndex: Send + Sync + fmt::Debug {
 /// # Errors
 /// `Unsupported` when such an index cannot be of such values.
 pub fn scalar_index_builder(spec: &ScalarIndexSpec) -> Result<Box<dyn ScalarIndexBuilder>> {
+    Ok(builder_of(spec)?)
+}
+
+fn builder_of(spec: &ScalarIndexSpec) -> Result<Box<dyn Absorb>> {
     let refused = || {
         let spec = spec.canonical();
         Error::unsupported(format!("there is no scalar index {spec}")).about(Subject::Index)

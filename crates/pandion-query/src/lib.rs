@@ -54,7 +54,9 @@ pub use request::{
     HybridRequest, OrderBy, OutputColumn, QueryCost, QueryOptions, QueryRequest, QueryResult,
     Refinement, SearchHit, SearchRequest, SearchResult, VectorSearch,
 };
-pub use segments::{IndexedField, ScalarSegments, SegmentKey, build_segments};
+pub use segments::{
+    IndexedField, OldSegment, ScalarSegments, SegmentKey, build_segments, remap_segment,
+};
 pub use snapshot::Snapshot;
 pub use value_path::{JsonCast, ValuePath};
 pub use vectors::VectorCache;

@@ -9,6 +9,7 @@
 //! Nothing here decides which segments are to exist.
 
 mod build;
+mod remap;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -28,6 +29,7 @@ use pandion_types::{Error, ErrorKind, FieldId, FieldSchema, FileIdentity, Result
 use tokio::sync::watch;
 
 pub use build::build_segments;
+pub use remap::{OldSegment, remap_segment};
 
 use crate::QueryEngine;
 use crate::cache::{ByteCache, CacheUsage, Weigh};

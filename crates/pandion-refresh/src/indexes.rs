@@ -8,6 +8,7 @@
 
 mod build;
 mod garbage;
+mod lineage;
 mod needs;
 
 use std::collections::hash_map::Entry;
@@ -23,9 +24,10 @@ use pandion_types::{CollectionId, ErrorKind, FileId, ManifestVersion, Result};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-pub(crate) use self::build::{Builder, Failure, Task};
+pub(crate) use self::build::{Builder, Built, Failure, Task};
 pub(crate) use self::garbage::Pin;
 use self::garbage::Pins;
+pub(crate) use self::lineage::Replaced;
 use self::needs::IndexNeeds;
 pub(crate) use self::needs::{Needs, built, indexed_fields};
 use crate::manifests::ManifestStore;
@@ -169,15 +171,16 @@ impl IndexService {
         Ok(coverage)
     }
 
-    /// Keeps the segments of files behind `first` from being deleted, and builds those that are
-    /// missing.
-    pub(crate) async fn build(&self, task: &Task<'_>) -> (Pin, Vec<Failure>) {
+    /// Keeps the segments of files behind `first`, and those of files that are replaced, from being
+    /// deleted, and builds those that are missing.
+    pub(crate) async fn build(&self, task: &Task<'_>) -> (Pin, Built) {
         let files = &task.snapshot.manifest().files;
         let first = files.partition_point(|file| file.id < task.first);
-        let pin = self.inner.pins.pin(task.needs.keys_from(first).collect());
-        let failures = self.inner.builder.build(task).await;
-        self.inner.record(&failures);
-        (pin, failures)
+        let replaced = task.replaced.into_iter().flat_map(Replaced::keys);
+        let pin = self.inner.pins.pin(task.needs.keys_from(first).chain(replaced).collect());
+        let built = self.inner.builder.build(task).await;
+        self.inner.record(&built.failures);
+        (pin, built)
     }
 
     /// Rows that every index of `needs` covers.
@@ -352,10 +355,12 @@ impl Inner {
             snapshot: &snapshot,
             needs,
             first: FileId::FIRST,
+            // What the version before had may be deleted already.
+            replaced: None,
             stats: Arc::clone(&stats),
             progress: &|_, _| {},
         };
-        let failures = self.builder.build(&task).await;
+        let failures = self.builder.build(&task).await.failures;
         let counts = stats.counts();
         tracing::info!(
             collection = %collection.name,

@@ -42,7 +42,7 @@ pub enum State {
     /// The source is being listed.
     Listing,
     /// The footers of new files are being read.
-    ReadingFooters(Diff),
+    ReadingFooters(Box<Diff>),
     /// The delete files of a table are being read.
     ReadingDeletes(Arc<Manifest>, Receipt),
     /// New files are being checked.
@@ -76,6 +76,8 @@ pub enum Event {
     Indexed {
         /// Milliseconds that it took.
         elapsed_ms: u64,
+        /// Indexes of single files that were made from those of replaced files.
+        remapped: u64,
         /// Indexes of single files that could not be built.
         failures: u64,
     },
@@ -126,6 +128,8 @@ pub struct Receipt {
     pub index_ms: u64,
     /// Scalar indexes of single files that could not be built.
     pub index_failures: u64,
+    /// Scalar indexes of single files that were made from those of the files that they replace.
+    pub indexes_remapped: u64,
 }
 
 impl State {
@@ -174,13 +178,18 @@ pub fn step(start: &Start, state: State, event: Event) -> Result<(State, Option<
     match (state, event) {
         (State::Pending, Event::Started) => Ok((State::Listing, Some(Effect::List))),
         (State::Listing, Event::Listed(source)) => listed(start, &source),
-        (State::ReadingFooters(diff), Event::FootersRead(files)) => assemble(start, diff, files),
+        (State::ReadingFooters(diff), Event::FootersRead(files)) => assemble(start, *diff, files),
         (State::ReadingDeletes(manifest, receipt), Event::DeletesRead(deletes)) => {
             with_deletes(start, &manifest, deletes, receipt)
         }
         (State::Verifying(manifest, receipt), Event::Verified) => index(start, manifest, receipt),
-        (State::Indexing(manifest, receipt), Event::Indexed { elapsed_ms, failures }) => {
-            let receipt = Receipt { index_ms: elapsed_ms, index_failures: failures, ..receipt };
+        (State::Indexing(manifest, receipt), Event::Indexed { elapsed_ms, remapped, failures }) => {
+            let receipt = Receipt {
+                index_ms: elapsed_ms,
+                index_failures: failures,
+                indexes_remapped: remapped,
+                ..receipt
+            };
             Ok(write(manifest, receipt))
         }
         (State::Writing(_, receipt), Event::Written) => {
@@ -216,7 +225,9 @@ fn first_id(start: &Start) -> u32 {
 }
 
 fn listed(start: &Start, source: &SourceState) -> Result<(State, Option<Effect>)> {
-    if source.files.is_empty() && start.before.is_none() && !start.allow_empty {
+    // A folder without files is likely a wrong path; a table says of itself that it is empty.
+    let is_nothing = source.files.is_empty() && source.table.is_none();
+    if is_nothing && start.before.is_none() && !start.allow_empty {
         return Err(Error::not_found(
             Subject::Source,
             format!("no files found in external source: {}", start.source),
@@ -238,7 +249,7 @@ fn listed(start: &Start, source: &SourceState) -> Result<(State, Option<Effect>)
         return assemble(start, diff, Vec::new());
     }
     let effect = Effect::ReadFooters(diff.new.clone());
-    Ok((State::ReadingFooters(diff), Some(effect)))
+    Ok((State::ReadingFooters(Box::new(diff)), Some(effect)))
 }
 
 /// Puts kept and new files into the next manifest.
@@ -339,7 +350,11 @@ fn check_not_emptied(start: &Start, manifest: &Manifest) -> Result<()> {
         return Ok(());
     }
     let before = start.before.as_ref().map_or(0, |manifest| manifest.files.len());
-    if manifest.files.is_empty() && before > 0 {
+    let is_table = manifest.table.is_some();
+    if is_table && start.before.as_ref().is_none_or(|before| before.live_rows() == 0) {
+        return Ok(());
+    }
+    if (manifest.files.is_empty() || is_table) && before > 0 {
         return Err(Error::conflict(format!(
             "safety check failed: refusing to drop all {before} segments without replacement \
              (keptSegments=0, updatedSegments=0); set the collection property \
@@ -358,6 +373,7 @@ fn check_not_emptied(start: &Start, manifest: &Manifest) -> Result<()> {
 mod tests {
     use bytes::Bytes;
     use object_store::memory::InMemory;
+    use pandion_manifest::TableState;
     use pandion_source::SourceFile;
     use pandion_types::{ContentTag, FileIdentity};
 
@@ -475,6 +491,36 @@ mod tests {
         assert!(error.message().contains("1 fragments but zero total rows"), "{error}");
     }
 
+    /// Runs to the first effect after a table without files was looked at.
+    fn after_empty_table(start: &Start) -> Result<(State, Option<Effect>)> {
+        let table = TableState {
+            uuid: "t".to_owned(),
+            metadata_location: String::new(),
+            snapshot_id: None,
+            sequence_number: 0,
+            timestamp_ms: 0,
+            oldest_snapshot_ms: 0,
+            schema_id: 0,
+            manifests: Vec::new(),
+            columns: Vec::new(),
+            deletes: Vec::new(),
+            retired: Vec::new(),
+        };
+        let (state, _) = step(start, State::Pending, Event::Started)?;
+        let source = SourceState { table: Some(table), ..listing(&[]) };
+        step(start, state, Event::Listed(source))
+    }
+
+    #[test]
+    fn a_table_may_be_empty_but_is_not_emptied() {
+        for before in [None, Some(&[][..])] {
+            let (state, _) = after_empty_table(&start(before)).unwrap();
+            assert!(matches!(state, State::Writing(..)), "{state:?}");
+        }
+        let error = after_empty_table(&start(Some(&[(1, "a")]))).unwrap_err();
+        assert!(error.message().contains("refusing to drop all 1 segments"), "{error}");
+    }
+
     #[test]
     fn indexes_of_new_files_are_built_before_the_manifest_is_written() {
         let mut start = start(Some(&[(1, "a")]));
@@ -484,11 +530,12 @@ mod tests {
         let Some(Effect::Index(manifest, first)) = effect else { panic!("{effect:?}") };
         assert_eq!((first.get(), manifest.files.len()), (10, 2));
         assert_eq!((state.name(), state.progress()), ("Indexing", 60));
-        let indexed = Event::Indexed { elapsed_ms: 7, failures: 2 };
+        let indexed = Event::Indexed { elapsed_ms: 7, remapped: 3, failures: 2 };
         let (state, effect) = step(&start, state, indexed).unwrap();
         assert!(matches!(effect, Some(Effect::Write(_))), "{effect:?}");
         let State::Writing(_, receipt) = state else { panic!("{state:?}") };
         assert_eq!((receipt.index_ms, receipt.index_failures, receipt.rows), (7, 2, 10));
+        assert_eq!(receipt.indexes_remapped, 3);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use pandion_source::{Connector, IoStats};
 use pandion_types::{CollectionSchema, FileId, Result, Secret};
 use tokio::time::Instant;
 
-use crate::indexes::{Needs, Pin, Task, built};
+use crate::indexes::{Needs, Pin, Replaced, Task, built};
 use crate::machine::{Effect, Event, Receipt, Start, State, step};
 use crate::service::Shared;
 use crate::{fault, footers, verify};
@@ -53,6 +53,7 @@ impl Progress {
             index_ms: self.found.index_ms,
             rows_indexed: self.rows_indexed,
             index_failures: self.found.index_failures,
+            indexes_remapped: self.found.indexes_remapped,
         }
     }
 }
@@ -119,6 +120,7 @@ impl Runner {
             bytes_read = counts.bytes_read,
             index_ms = work.found.index_ms,
             index_failures = work.found.index_failures,
+            indexes_remapped = work.found.indexes_remapped,
             "refresh completed"
         );
         Ok(())
@@ -259,18 +261,33 @@ impl Runner {
         let state = self.shared.catalog.state();
         let collection = state.collection_by_id(work.collection.id).unwrap_or(&work.collection);
         let needs = Needs::new(collection, &manifest);
+        let replaced =
+            work.start.before.as_ref().and_then(|before| {
+                Replaced::new(&work.schema, &work.store, before, &manifest, &needs)
+            });
         let snapshot = work.snapshot(manifest);
         let task = Task {
             snapshot: &snapshot,
             needs: &needs,
             first,
+            replaced: replaced.as_ref(),
             stats: Arc::clone(&self.stats),
             progress: &|done, files| self.shared.note_indexed(self.job.id, done, files),
         };
-        let (pin, failures) = self.shared.indexes.build(&task).await;
+        let (pin, built) = self.shared.indexes.build(&task).await;
         work.pin = Some(pin);
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Event::Indexed { elapsed_ms, failures: failures.len() as u64 }
+        tracing::debug!(
+            job = self.job.id.0,
+            segments_remapped = built.remapped,
+            segments_built = built.built,
+            "indexed"
+        );
+        Event::Indexed {
+            elapsed_ms,
+            remapped: built.remapped,
+            failures: built.failures.len() as u64,
+        }
     }
 
     /// One catalogue transaction: manifest, source, secrets and the job's end together.

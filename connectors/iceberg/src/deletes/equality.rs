@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use arrow::row::Rows;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::TableMetadata;
 use pandion_connector_parquet::ParquetFile;
@@ -17,6 +18,7 @@ use pandion_source::{IoStats, SourceRoot};
 use pandion_types::{Error, Result};
 use roaring::RoaringBitmap;
 
+use crate::deletes::key_set::KeySet;
 use crate::deletes::keys::{KeyColumn, KeyColumns};
 use crate::deletes::open;
 use crate::deletes::spans::KeySpan;
@@ -45,7 +47,7 @@ enum Scope {
 #[derive(Debug, Default)]
 struct Keys {
     /// Keys, and the highest sequence number that each was deleted with.
-    numbers: HashMap<Box<[u8]>, i64>,
+    numbers: KeySet,
     /// Where the values of the keys lie, for each column.
     spans: Vec<KeySpan>,
 }
@@ -54,7 +56,8 @@ struct Keys {
 struct ReadKeys {
     scope: Scope,
     sequence_number: i64,
-    keys: Vec<Box<[u8]>>,
+    /// A batch each.
+    keys: Vec<Rows>,
     spans: Vec<KeySpan>,
 }
 
@@ -70,22 +73,13 @@ pub(crate) async fn read(
     stats: &IoStats,
 ) -> Result<Vec<(usize, RoaringBitmap)>> {
     let columns = Arc::new(KeyColumns::new(table, ids)?);
-    let mut scopes: HashMap<Scope, Keys> = HashMap::new();
     let reads = group.deletes.into_iter();
     let reads: Vec<_> =
         reads.map(|delete| read_keys(root, Arc::clone(&columns), delete, stats)).collect();
-    let mut read = stream::iter(reads).buffered(READS_IN_FLIGHT);
-    while let Some(read) = read.try_next().await? {
-        let known = scopes.entry(read.scope).or_default();
-        known.spans.resize_with(read.spans.len(), KeySpan::default);
-        for (span, more) in known.spans.iter_mut().zip(read.spans) {
-            span.join(more);
-        }
-        for key in read.keys {
-            let highest = known.numbers.entry(key).or_insert(read.sequence_number);
-            *highest = read.sequence_number.max(*highest);
-        }
-    }
+    let read = stream::iter(reads).buffered(READS_IN_FLIGHT);
+    let read: Vec<ReadKeys> = read.try_collect().await?;
+    let place = "keys of equality deletes".to_owned();
+    let scopes = decode(place, move |_| Ok(by_scope(read))).await?;
     let search = Search { root, table, columns, scopes: Arc::new(scopes), stats };
     let searches: Vec<_> =
         group.files.into_iter().map(|(work, file)| search.dead_rows(work, file)).collect();
@@ -121,13 +115,9 @@ async fn read_keys(
         stats.count_rows_decoded(from_memory.counts().rows_decoded);
     }
     let (keys, spans) = decode(format!("delete file {}", delete.uri), move |place| {
-        let mut keys = Vec::new();
         let mut spans = vec![KeySpan::default(); columns.columns().len()];
-        for batch in &batches {
-            let rows = columns.keys_within(batch, &mut spans, place)?;
-            keys.extend(rows.iter().map(|row| Box::<[u8]>::from(row.as_ref())));
-        }
-        Ok((keys, spans))
+        let keys = batches.iter().map(|batch| columns.keys_within(batch, &mut spans, place));
+        Ok((keys.collect::<Result<Vec<_>>>()?, spans))
     })
     .await?;
     let scope = match delete.kind {
@@ -135,6 +125,23 @@ async fn read_keys(
         _ => Scope::Partition(delete.spec_id, delete.partition.clone()),
     };
     Ok(ReadKeys { scope, sequence_number: delete.sequence_number, keys, spans })
+}
+
+fn by_scope(read: Vec<ReadKeys>) -> HashMap<Scope, Keys> {
+    let mut scopes: HashMap<Scope, Keys> = HashMap::new();
+    for file in read {
+        let known = scopes.entry(file.scope).or_default();
+        known.spans.resize_with(file.spans.len(), KeySpan::default);
+        for (span, more) in known.spans.iter_mut().zip(file.spans) {
+            span.join(more);
+        }
+        for keys in &file.keys {
+            let bytes = keys.iter().next().map_or(0, |key| key.as_ref().len());
+            known.numbers.reserve(keys.num_rows(), bytes);
+            keys.iter().for_each(|key| known.numbers.insert(key.as_ref(), file.sequence_number));
+        }
+    }
+    scopes
 }
 
 /// Reads columns of a row group, of which the same may be wanted twice.
@@ -229,7 +236,7 @@ impl Search<'_> {
                 [&Scope::All, &own].into_iter().filter_map(|scope| scopes.get(scope)).collect();
             let is_dead = |key: &[u8]| {
                 sets.iter()
-                    .any(|set| set.numbers.get(key).is_some_and(|&number| number > sequence_number))
+                    .any(|set| set.numbers.deleted_at(key).is_some_and(|at| at > sequence_number))
             };
             let mut dead = RoaringBitmap::new();
             let mut row = rows.start;

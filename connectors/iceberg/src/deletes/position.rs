@@ -107,7 +107,10 @@ impl DeadRows {
                             target.uri, target.rows
                         ))
                     })?;
-                    rows.insert(row);
+                    // In ascending order, as the specification asks for, a row goes to the end.
+                    if rows.try_push(row).is_err() {
+                        rows.insert(row);
+                    }
                 }
             }
             start = end;

@@ -169,7 +169,7 @@ async fn a_loader_hands_over_metadata_and_dead_rows_need_no_resolve_before() {
         let location = table.metadata_location().to_owned();
         let loader = Arc::new(Loader { place: table.place().clone(), location });
         IcebergConnector::new(
-            root(table.place().store(), "elsewhere"),
+            root(table.place().store(), ""),
             TablePlace::Catalog(loader),
             SnapshotChoice::Latest,
             sample_schema(),

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::*;
 
-const ARCHIVE: &[u8] = include_bytes!("../../tests/fixtures/spark.tar.gz");
+const ARCHIVE: &[u8] = include_bytes!("../../../../tests/fixtures/iceberg/spark.tar.gz");
 
 /// The files of the archive, by path.
 fn unpack() -> HashMap<String, Bytes> {

@@ -9,7 +9,9 @@ use pandion_types::{Error, Result};
 
 use super::format::{Writer, reserve};
 use super::interner::Interner;
-use super::section::{self, SectionKind, checked_len, float_key};
+use super::remap::{Absorb, MovedRows};
+use super::section::{self, Section, SectionKind, checked_len, float_key};
+use super::values::ValueIndex;
 use super::{Datum, IndexedValues, ScalarIndexBuilder, ScalarIndexSpec};
 
 /// Tags of arrays that do not belong to a section.
@@ -162,6 +164,52 @@ impl ValueBuilder {
         let length = i64::from(checked_len(elements.len())?);
         push(&mut self.lengths, (length, row)).map(drop)
     }
+}
+
+impl Absorb for ValueBuilder {
+    fn absorb(&mut self, parts: &[MovedRows], rows: u32) -> Result<bool> {
+        self.rows = rows;
+        for part in parts {
+            let Some(old) = part.index::<ValueIndex>(&self.spec) else { return Ok(false) };
+            if old.has_foreign_elements {
+                // Which rows have such elements is not known.
+                if part.lacks_rows() {
+                    return Ok(false);
+                }
+                self.flags |= FOREIGN_ELEMENTS;
+            }
+            part.add(old.nulls.as_ref(), &mut self.nulls)?;
+            part.add(old.others.as_ref(), &mut self.others)?;
+            part.add(old.nans.as_ref(), &mut self.nans)?;
+            for section in &old.sections {
+                match section.kind {
+                    SectionKind::Bool | SectionKind::Int | SectionKind::Instant => {
+                        move_numbers(section, part, &mut self.numbers)?;
+                    }
+                    SectionKind::Float => move_numbers(section, part, &mut self.floats)?,
+                    SectionKind::Text => {
+                        let (texts, pairs) = (&mut self.texts, &mut self.text_rows);
+                        section::move_texts(section, part, texts, pairs)?;
+                    }
+                }
+            }
+            if let Some(lengths) = &old.lengths {
+                move_numbers(lengths, part, &mut self.lengths)?;
+            }
+        }
+        self.text_rows.sort_by_key(|(_, row)| *row);
+        Ok(true)
+    }
+}
+
+fn move_numbers(section: &Section, part: &MovedRows, pairs: &mut Vec<(i64, u32)>) -> Result<()> {
+    for entry in 0..section.len() {
+        let Some(key) = section.number(entry) else { continue };
+        for row in section.postings.rows_of(entry).filter_map(|row| part.new_row(row)) {
+            push(pairs, (key, row))?;
+        }
+    }
+    Ok(())
 }
 
 fn push<T>(values: &mut Vec<T>, value: T) -> Result<bool> {

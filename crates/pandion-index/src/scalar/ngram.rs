@@ -16,6 +16,7 @@ use super::format::{Reader, Writer, reserve};
 use super::interner::Interner;
 use super::pieces;
 use super::re2::compile_regex;
+use super::remap::{Absorb, MovedRows};
 use super::section::{self, Section, SectionKind, checked_len};
 use super::values::{null_rows, open_meta, open_rows};
 use super::{
@@ -125,6 +126,20 @@ impl ScalarIndexBuilder for NgramBuilder {
     }
 }
 
+impl Absorb for NgramBuilder {
+    fn absorb(&mut self, parts: &[MovedRows], rows: u32) -> Result<bool> {
+        self.rows = rows;
+        for part in parts {
+            let Some(old) = part.index::<NgramIndex>(&self.spec) else { return Ok(false) };
+            part.add(old.nulls.as_ref(), &mut self.nulls)?;
+            part.add(old.others.as_ref(), &mut self.others)?;
+            section::move_texts(&old.pieces, part, &mut self.pieces, &mut self.piece_rows)?;
+        }
+        self.piece_rows.sort_by_key(|(_, row)| *row);
+        Ok(true)
+    }
+}
+
 /// An opened index of pieces.
 #[derive(Debug)]
 pub(super) struct NgramIndex {
@@ -134,6 +149,8 @@ pub(super) struct NgramIndex {
     bytes: usize,
     pieces: Section,
     nulls: Option<Arc<Bitmap>>,
+    /// Rows with a JSON value that is no string; no term asks for them.
+    others: Option<Arc<Bitmap>>,
 }
 
 /// What a term asks.
@@ -153,7 +170,8 @@ impl NgramIndex {
         let (rows, _) = open_meta(reader)?;
         let pieces = Section::open(reader, section_base(0), SectionKind::Text, rows)?;
         let nulls = open_rows(reader, NULLS, rows)?;
-        Ok(Some(Self { spec, lengths, rows, bytes: reader.len(), pieces, nulls }))
+        let others = open_rows(reader, OTHERS, rows)?;
+        Ok(Some(Self { spec, lengths, rows, bytes: reader.len(), pieces, nulls, others }))
     }
 
     fn is_own(&self, operand: &Operand) -> bool {
@@ -268,7 +286,8 @@ impl ScalarIndex for NgramIndex {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.bytes + self.nulls.as_ref().map_or(0, |_| self.rows.div_ceil(8))
+        let sets = [&self.nulls, &self.others];
+        self.bytes + sets.into_iter().flatten().count() * self.rows.div_ceil(8)
     }
 
     fn estimate(&self, term: &Predicate) -> Option<Estimate> {

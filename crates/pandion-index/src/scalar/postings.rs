@@ -182,6 +182,16 @@ impl Postings {
         self.run(entries).len() as u64 + in_bitmaps
     }
 
+    /// The rows of an entry, ascending.
+    pub(super) fn rows_of(&self, entry: usize) -> impl Iterator<Item = u32> {
+        let entry = entry..entry + 1;
+        let words = self.bitmaps(&entry).flat_map(|at| (0_u32..).zip(self.bitmap(at)));
+        let in_bitmaps = words.flat_map(|(at, word)| {
+            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit)
+        });
+        self.run(&entry).iter().copied().chain(in_bitmaps)
+    }
+
     /// Adds the rows of a range of entries to a set.
     pub(super) fn add_to(&self, entries: &Range<usize>, rows: &mut Bitmap) {
         rows.insert_rows(self.run(entries));

@@ -12,6 +12,7 @@ use pandion_types::{DataType, Result};
 
 use super::builder::{META, NULLS, RowSet, SPEC, misplaced, next_row};
 use super::format::{Array, Reader, Writer, damaged, reserve};
+use super::remap::{Absorb, MovedRows};
 use super::section::checked_len;
 use super::values::{null_rows, open_meta, open_rows};
 use super::{
@@ -102,6 +103,32 @@ impl ScalarIndexBuilder for RTreeIndexBuilder {
     }
 }
 
+impl Absorb for RTreeIndexBuilder {
+    fn absorb(&mut self, parts: &[MovedRows], rows: u32) -> Result<bool> {
+        self.rows = rows;
+        let mut moved: Vec<(u32, [f64; 4])> = Vec::new();
+        for part in parts {
+            let Some(old) = part.index::<RTreeIndex>(&self.spec) else { return Ok(false) };
+            part.add(old.nulls.as_ref(), &mut self.nulls)?;
+            for row in old.boxless.as_slice().iter().filter_map(|row| part.new_row(*row)) {
+                reserve(&mut self.boxless, 1)?;
+                self.boxless.push(row);
+            }
+            reserve(&mut moved, old.box_rows.as_slice().len())?;
+            old.visit_boxes(|row, bounds| moved.extend(part.new_row(row).map(|row| (row, bounds))));
+        }
+        self.boxless.sort_unstable();
+        moved.sort_unstable_by_key(|(row, _)| *row);
+        reserve(&mut self.boxes, moved.len())?;
+        reserve(&mut self.box_rows, moved.len())?;
+        for (row, bounds) in moved {
+            self.box_rows.push(row);
+            self.boxes.push(bounds);
+        }
+        Ok(true)
+    }
+}
+
 /// An opened index of boxes.
 #[derive(Debug)]
 pub(super) struct RTreeIndex {
@@ -172,6 +199,20 @@ impl RTreeIndex {
                 }
             }
             Reach::Everything | Reach::Boxes(_) => (0..tree.num_items()).for_each(visit),
+        }
+    }
+
+    /// Calls `visit` with the row and the box of every shape that has one.
+    fn visit_boxes(&self, mut visit: impl FnMut(u32, [f64; 4])) {
+        let Some(tree) = &self.tree else { return };
+        let bytes = tree.as_slice();
+        let Ok(tree) = RTreeRef::<f64>::try_new(&bytes) else { return };
+        let (indices, rows) = (tree.indices(), self.box_rows.as_slice());
+        // The boxes of the shapes come first, and those of the nodes above them after.
+        for (at, bounds) in tree.boxes().as_chunks::<4>().0.iter().take(rows.len()).enumerate() {
+            if let Some(&row) = rows.get(indices.get(at)) {
+                visit(row, *bounds);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use super::cell::{Cell, Family, to_float};
 use super::format::{Array, Reader, Writer, damaged, reserve};
 use super::interner::Interner;
 use super::postings::{self, Postings};
+use super::remap::MovedRows;
 
 /// Parts of a section's arrays; a section's base tag is added.
 const KEYS: u32 = 0;
@@ -133,6 +134,30 @@ pub(super) fn write_texts(
     postings::write(writer, base, row_count, &starts, &rows)
 }
 
+/// Adds the strings of a section that have rows left, and their pairs of a string's number and a new
+/// row, which are in no order.
+pub(super) fn move_texts(
+    section: &Section,
+    part: &MovedRows,
+    texts: &mut Interner,
+    pairs: &mut Vec<(u32, u32)>,
+) -> Result<()> {
+    for entry in 0..section.len() {
+        let Some(Cell::Text(text)) = section.cell(entry) else { continue };
+        let mut number = None;
+        for row in section.postings.rows_of(entry).filter_map(|row| part.new_row(row)) {
+            let number = match number {
+                Some(number) => number,
+                None => *number.insert(texts.number(text)?),
+            };
+            checked_len(pairs.len() + 1)?;
+            reserve(pairs, 1)?;
+            pairs.push((number, row));
+        }
+    }
+    Ok(())
+}
+
 /// Where the rows of each rank start when they stand behind each other, and where the last end. A
 /// row that has a string several times counts once.
 fn count_rows(entries: usize, pairs: &[(u32, u32)], ranks: &[u32]) -> Result<Vec<u32>> {
@@ -203,10 +228,7 @@ impl Section {
 
     /// The value of an entry; `None` past the end.
     pub(super) fn cell(&self, entry: usize) -> Option<Cell<'_>> {
-        let number = || match &self.keys {
-            Keys::Numbers(keys) => keys.as_slice().get(entry).copied(),
-            Keys::Texts { .. } => None,
-        };
+        let number = || self.number(entry);
         Some(match self.kind {
             SectionKind::Bool => Cell::Bool(number()? != 0),
             SectionKind::Int => Cell::Int(number()?),
@@ -214,6 +236,14 @@ impl Section {
             SectionKind::Instant => Cell::Instant(number()?),
             SectionKind::Text => Cell::Text(std::str::from_utf8(self.text(entry)).ok()?),
         })
+    }
+
+    /// The key of an entry as it is stored; `None` for strings and past the end.
+    pub(super) fn number(&self, entry: usize) -> Option<i64> {
+        match &self.keys {
+            Keys::Numbers(keys) => keys.as_slice().get(entry).copied(),
+            Keys::Texts { .. } => None,
+        }
     }
 
     fn text(&self, entry: usize) -> &[u8] {

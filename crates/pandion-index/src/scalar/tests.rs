@@ -2,6 +2,7 @@
 
 mod columns;
 mod naive;
+mod remap;
 
 use std::sync::Arc;
 

@@ -30,12 +30,12 @@ pub(super) struct ValueIndex {
     pub(super) sections: Vec<Section>,
     /// Of arrays, the rows of each length.
     pub(super) lengths: Option<Section>,
-    nulls: Option<Arc<Bitmap>>,
+    pub(super) nulls: Option<Arc<Bitmap>>,
     /// Rows with a JSON value of another kind.
     pub(super) others: Option<Arc<Bitmap>>,
     /// Both of them.
     unindexed: Option<Arc<Bitmap>>,
-    nans: Option<Arc<Bitmap>>,
+    pub(super) nans: Option<Arc<Bitmap>>,
     /// Whether some array has an element that is not in the index.
     pub(super) has_foreign_elements: bool,
 }

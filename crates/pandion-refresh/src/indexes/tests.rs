@@ -24,6 +24,8 @@ use pandion_types::{
 };
 use parquet::arrow::ArrowWriter;
 
+mod lineage;
+
 use super::*;
 use crate::{RefreshService, Snapshots, WAIT_FOR_INDEX_PROPERTY};
 
@@ -50,17 +52,22 @@ impl World {
     }
 
     async fn node(&self) -> Node {
-        let metastore = ObjectMetastore::open(Arc::clone(&self.own)).await.unwrap();
+        self.node_with(&self.own).await
+    }
+
+    /// A start of a server whose own store is another one.
+    async fn node_with(&self, own: &Arc<dyn ObjectStore>) -> Node {
+        let metastore = ObjectMetastore::open(Arc::clone(own)).await.unwrap();
         let catalog = Catalog::open(Arc::new(metastore), CatalogOptions::default()).await.unwrap();
         let catalog = Arc::new(catalog);
-        let segments = ScalarSegments::load(Arc::clone(&self.own), 1 << 20).await.unwrap();
+        let segments = ScalarSegments::load(Arc::clone(own), 1 << 20).await.unwrap();
         let segments = Arc::new(segments);
         let options = EngineOptions { threads: 2, ..EngineOptions::default() };
         let engine = Arc::new(QueryEngine::new(&options).unwrap());
         let policy = Arc::new(EndpointPolicy::new::<String>([]).unwrap());
         let roots = LocalRoots::new([self.lake.path()]).unwrap();
         let sources = Arc::new(SourceOpener::new(policy, roots));
-        let manifests = ManifestStore::new(Arc::clone(&self.own));
+        let manifests = ManifestStore::new(Arc::clone(own));
         let snapshots =
             Snapshots::new(Arc::clone(&catalog), manifests.clone(), Arc::clone(&sources));
         let snapshots = Arc::new(snapshots);
@@ -129,6 +136,10 @@ impl World {
     }
 
     async fn create(&self, node: &Node, name: &str) -> CollectionId {
+        self.create_with(node, name, "{\"format\":\"parquet\"}").await
+    }
+
+    async fn create_with(&self, node: &Node, name: &str, spec: &str) -> CollectionId {
         let field = |id: i64, name: &str, data_type| FieldSchema {
             id: FieldId(id),
             name: name.to_owned(),
@@ -149,7 +160,7 @@ impl World {
                 field(103, "v", DataType::FloatVector),
             ],
             external_source: format!("file://{}", self.lake.path().display()),
-            external_spec: "{\"format\":\"parquet\"}".to_owned(),
+            external_spec: spec.to_owned(),
             ..CollectionSchema::default()
         };
         let request = CreateCollection {

@@ -89,6 +89,7 @@ fn with_receipt(receipt: &Receipt) -> Status {
         ("index_ms", receipt.index_ms),
         ("rows_indexed", receipt.rows_indexed),
         ("index_failures", receipt.index_failures),
+        ("indexes_remapped", receipt.indexes_remapped),
     ];
     let extra_info = pairs.into_iter().map(|(key, count)| (key.to_owned(), count.to_string()));
     Status { extra_info: extra_info.collect(), ..status::success() }

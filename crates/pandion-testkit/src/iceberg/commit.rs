@@ -25,6 +25,9 @@ use super::{State, TableWriter};
 /// How far past the end of a file [`Defect::PositionBeyondEnd`] points.
 const BEYOND_END: u64 = 7;
 
+/// `_row_id` and `_last_updated_sequence_number` of rows.
+type RowVersions = Vec<(Option<i64>, Option<i64>)>;
+
 /// What a commit is going to write.
 struct Draft {
     commit: Commit,
@@ -84,22 +87,66 @@ impl TableWriter {
     /// # Errors
     /// As [`Self::commit`].
     pub async fn compact(&mut self, files: &[String]) -> anyhow::Result<i64> {
+        let (batch, lineage) = self.live_rows(files)?;
+        self.rewrite(files, "replace", batch, lineage).await
+    }
+
+    /// Rewrites the live rows of data files in the same order, some of them with other values:
+    /// `changed` has, by the position of each such row in that order, a batch of one row. In format
+    /// version 3 all rows keep `_row_id`, and those that changed inherit
+    /// `_last_updated_sequence_number`. Returns the snapshot's id.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn update(
+        &mut self,
+        files: &[String],
+        changed: &BTreeMap<usize, RecordBatch>,
+    ) -> anyhow::Result<i64> {
+        let (batch, mut lineage) = self.live_rows(files)?;
+        let schema = self.schema()?;
+        let mut rows = (0..batch.num_rows()).map(|row| batch.slice(row, 1)).collect::<Vec<_>>();
+        for (&at, row) in changed {
+            let place = rows.get_mut(at).with_context(|| format!("there is no row {at}"))?;
+            *place = conform(row, &schema)?;
+            if let Some((_, updated)) = lineage.as_mut().and_then(|rows| rows.get_mut(at)) {
+                *updated = None;
+            }
+        }
+        let batch = concat_batches(&batch.schema(), &rows)?;
+        self.rewrite(files, "overwrite", batch, lineage).await
+    }
+
+    /// The live rows of data files, and in format version 3 the `_row_id` and
+    /// `_last_updated_sequence_number` of each.
+    fn live_rows(&self, files: &[String]) -> anyhow::Result<(RecordBatch, Option<RowVersions>)> {
         let schema = self.schema()?;
         let state = self.state_of(self.head())?;
-        let mut batches = Vec::new();
-        let (mut row_ids, mut updated) = (Vec::new(), Vec::new());
+        let (mut batches, mut versions) = (Vec::new(), Vec::new());
         for uri in files {
             let found = state.files.iter().find(|file| &file.rows.uri == uri);
             let found = found.with_context(|| format!("{uri} is no data file of the snapshot"))?;
             batches.push(found.batch_as(&schema)?);
-            row_ids.extend(found.positions().map(|position| found.row_id(position)));
-            updated.extend(found.positions().map(|position| found.last_updated(position)));
+            let positions = found.positions();
+            versions.extend(positions.map(|at| (found.row_id(at), found.last_updated(at))));
         }
         let batch = concat_batches(&arrow_schema(&schema)?, &batches)?;
         let keeps = self.metadata.format_version >= FormatVersion::V3;
-        let lineage =
-            keeps.then(|| Lineage::new(Int64Array::from(row_ids), Int64Array::from(updated)));
-        let operation = Some("replace");
+        Ok((batch, keeps.then_some(versions)))
+    }
+
+    async fn rewrite(
+        &mut self,
+        files: &[String],
+        operation: &'static str,
+        batch: RecordBatch,
+        versions: Option<RowVersions>,
+    ) -> anyhow::Result<i64> {
+        let lineage = versions.map(|versions| {
+            let (row_ids, updated): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
+            Lineage::new(Int64Array::from(row_ids), Int64Array::from(updated))
+        });
+        let operation = Some(operation);
         let change = Change { operation, removed: files.to_vec(), ..Change::default() };
         self.commit_with(change, vec![(batch, lineage)]).await
     }

@@ -313,6 +313,24 @@ async fn vectors_are_replaced_by_larger_ones() {
 }
 
 #[tokio::test]
+async fn updated_rows_keep_their_ids_and_take_the_number_of_the_commit() {
+    let mut table = versioned(FormatVersion::V3).await;
+    table.append(&[plain(0, 3), plain(3, 3)]).await.unwrap();
+    let files = table.data_files(table.head().unwrap()).unwrap();
+    let changed = [(1, plain(70, 1))].into();
+    let head = table.update(&files[..1], &changed).await.unwrap();
+    let rows = table.rows().unwrap();
+    let versions = rows
+        .iter()
+        .map(|row| (id(row), row.row_id.unwrap(), row.last_updated_sequence_number.unwrap()));
+    let versions: BTreeSet<(i64, i64, i64)> = versions.collect();
+    let expected = [(0, 0, 1), (70, 1, 2), (2, 2, 1), (3, 3, 1), (4, 4, 1), (5, 5, 1)];
+    assert_eq!(versions, expected.into());
+    assert_eq!(Reader::open(&table).await.lineage(head).await, versions);
+    check(&table).await;
+}
+
+#[tokio::test]
 async fn rows_keep_their_ids_through_compactions() {
     let mut table = versioned(FormatVersion::V3).await;
     table.append(&[plain(0, 5), plain(5, 5)]).await.unwrap();
