@@ -104,7 +104,7 @@ impl SqlCatalog {
     pub async fn check(&self) -> Result<()> {
         match &self.database {
             Database::Postgres(client) => client.addresses().await.map(|_| ()),
-            Database::Sqlite { path, roots } => roots.resolve(path).map(|_| ()),
+            Database::Sqlite { path, roots } => sqlite::resolve(roots, path).map(|_| ()),
         }
     }
 

@@ -4,7 +4,7 @@
 //! its schema says is run, and time and lengths are bounded. It may be in use by its writers; a
 //! lock is waited for. Beside a database in WAL mode SQLite itself may make its `-wal` and `-shm`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pandion_source::LocalRoots;
@@ -38,7 +38,7 @@ pub(super) fn rows(
     timeout: Duration,
     place: &str,
 ) -> Result<Vec<CatalogRow>> {
-    let resolved = roots.resolve(path)?;
+    let resolved = resolve(roots, path)?;
     // Anything else, such as a pipe, could keep the thread waiting.
     if !resolved.is_file() {
         return Err(
@@ -49,7 +49,7 @@ pub(super) fn rows(
     let connection = open(&resolved, timeout).map_err(failed)?;
     check_catalog(&connection, place)?;
     let mut statement = connection.prepare(&CatalogRow::question('?')).map_err(failed)?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let parameters = [&key.catalog, &key.namespace, &key.table];
     let mut found = statement.query(parameters).map_err(failed)?;
     let mut rows = Vec::new();
@@ -69,6 +69,14 @@ pub(super) fn rows(
         rows.push(read);
     }
     Ok(rows)
+}
+
+/// Where the file lies, if it may be opened.
+///
+/// # Errors
+/// As [`LocalRoots::resolve`].
+pub(super) fn resolve(roots: &LocalRoots, path: &Path) -> Result<PathBuf> {
+    roots.resolve(path).map_err(|error| error.context("catalog.uri"))
 }
 
 fn open(resolved: &Path, timeout: Duration) -> rusqlite::Result<Connection> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pandion_source::{AwsCredentials, CatalogSettings, StaticCredentials};
+use pandion_source::{AwsCredentials, StaticCredentials};
 use pandion_testkit::rest_catalog::{
     CatalogAuth, CatalogFailure, CatalogFault, RestCatalogOptions,
 };

@@ -14,6 +14,8 @@ use crate::guard::{corrupt, decode, unsupported};
 
 /// Version 3.0 of the protocol.
 const PROTOCOL: i32 = 3 << 16;
+/// Bytes that describe a column behind its name.
+const COLUMN_BYTES: usize = 18;
 /// What comes before the question. Sent as text, since poolers pass on few settings of a
 /// connection's first message.
 const BEGIN: &str = "BEGIN TRANSACTION READ ONLY; SET LOCAL statement_timeout = 15000";
@@ -228,7 +230,7 @@ fn read_columns(message: &Message) -> Result<Vec<String>> {
     for _ in 0..count {
         columns.push(fields.text()?.to_owned());
         // The column's table, its place there, its type, the type's length and modifier, its form.
-        (fields.i32()?, fields.i16()?, fields.i32()?, fields.i16()?, fields.i32()?, fields.i16()?);
+        fields.skip(COLUMN_BYTES)?;
     }
     Ok(columns)
 }

@@ -100,6 +100,10 @@ impl<'a> Fields<'a> {
         Ok(byte)
     }
 
+    pub(super) fn skip(&mut self, bytes: usize) -> Result<()> {
+        self.take(bytes).map(|_| ())
+    }
+
     pub(super) fn i16(&mut self) -> Result<i16> {
         self.array().map(i16::from_be_bytes)
     }

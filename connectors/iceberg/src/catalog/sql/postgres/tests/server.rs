@@ -139,6 +139,7 @@ pub(super) fn rows(columns: &[&str], rows: &[&[Option<&str>]]) -> Vec<u8> {
     let mut described = count(columns.len()).to_vec();
     for column in columns {
         described.extend(column.as_bytes());
+        // The end of the name, and what describes the column.
         described.extend([0; 19]);
     }
     let mut all = [message(b'1', b""), message(b'2', b""), message(b'T', &described)].concat();
