@@ -2,12 +2,15 @@
 //! rule of the format and survives a round trip. Never a panic.
 
 use bytes::Bytes;
-use pandion_manifest::Manifest;
+use pandion_manifest::{FORMAT_VERSION, Manifest};
 
-/// Holds the decoder to its word on one input: as it is, and as a body behind a checksum that fits.
+/// Holds the decoder to its word on one input: as it is, and as a body of each version behind a
+/// checksum that fits.
 pub(crate) fn decode(data: &[u8]) {
     check(&Bytes::copy_from_slice(data));
-    check(&framed(data));
+    for version in 1..=FORMAT_VERSION {
+        check(&framed(version, data));
+    }
 }
 
 fn check(bytes: &Bytes) {
@@ -18,9 +21,9 @@ fn check(bytes: &Bytes) {
 }
 
 /// The frame of docs/manifest-format.md around a stored body.
-fn framed(body: &[u8]) -> Bytes {
+fn framed(version: u32, body: &[u8]) -> Bytes {
     let mut bytes = b"PNDNMNFT".to_vec();
-    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend(version.to_le_bytes());
     bytes.extend(0_u32.to_le_bytes());
     bytes.extend((body.len() as u64).to_le_bytes());
     let checksum = blake3::Hasher::new().update(&bytes).update(body).finalize();

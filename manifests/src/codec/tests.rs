@@ -199,6 +199,8 @@ fn files() -> impl Strategy<Value = Vec<DataFile>> {
 type Content = (ContentTag, u64, Vec<u64>, Vec<ColumnStatistics>, Vec<u8>);
 
 fn file(id: u32, (tag, size, row_groups, columns, footer): Content) -> DataFile {
+    let rows = u32::try_from(row_groups.iter().sum::<u64>()).unwrap();
+    let dead = (0..rows).step_by(7 + id as usize % 100_000);
     DataFile {
         id: FileId::new(id).unwrap(),
         location: format!("{id}.parquet"),
@@ -207,7 +209,7 @@ fn file(id: u32, (tag, size, row_groups, columns, footer): Content) -> DataFile 
         row_groups,
         columns,
         footer: Bytes::from(footer),
-        deletes: None,
+        deletes: DeleteVector::new(dead.collect()),
         table: None,
     }
 }
@@ -273,6 +275,21 @@ proptest! {
         head in option::of(vec(any::<u8>(), 0..64)),
     ) {
         let mut body = head.unwrap_or_else(|| body_of(&manifest(files)).unwrap());
+        for harm in &harms {
+            if !body.is_empty() {
+                body = harmed(&body, harm);
+            }
+        }
+        if let Ok(manifest) = Manifest::decode(&seal(&body).unwrap()) {
+            prop_assert!(manifest.check().is_ok());
+            prop_assert_eq!(Manifest::decode(&manifest.encode().unwrap()).unwrap(), manifest);
+        }
+    }
+
+    /// The same of a table with deletes.
+    #[test]
+    fn a_harmed_table_gives_an_error_or_a_checked_manifest(harms in vec(harm(), 1..4)) {
+        let mut body = body_of(&golden_v2()).unwrap();
         for harm in &harms {
             if !body.is_empty() {
                 body = harmed(&body, harm);
