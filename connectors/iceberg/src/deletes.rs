@@ -5,6 +5,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod equality;
+pub(crate) mod integers;
 pub(crate) mod key_set;
 pub(crate) mod keys;
 pub(crate) mod open;

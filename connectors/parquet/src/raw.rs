@@ -1,17 +1,19 @@
 //! Columns of a row group as the file has them, whatever fields are mapped to.
 //!
 //! For readers of other formats' side files, and of columns that no field is mapped to. Nothing is
-//! converted.
+//! converted, but that text comes as views.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 use pandion_source::IoStats;
 use pandion_types::{Error, ErrorKind, Result, Subject};
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 
 use crate::file::ParquetFile;
@@ -23,7 +25,8 @@ const BATCH_ROWS: usize = 1 << 16;
 impl ParquetFile {
     /// Reads top-level columns of a row group, named by their places in the file's schema. Each
     /// element of the answer has the columns in the order of `roots`, which are distinct. Rows are
-    /// decoded on threads for long work, so that reads side by side use several cores.
+    /// decoded on threads for long work, so that reads side by side use several cores. Columns of
+    /// text come as views.
     ///
     /// # Errors
     /// `Internal` for columns or row groups that the file has not; `Corrupt` when the bytes are not
@@ -71,7 +74,11 @@ impl ParquetFile {
         place: &str,
     ) -> Result<ParquetPushDecoder> {
         let mask = ProjectionMask::roots(self.arrow().parquet_schema(), roots.iter().copied());
-        ParquetPushDecoderBuilder::new_with_metadata(self.arrow().clone())
+        let options = ArrowReaderOptions::new().with_schema(with_views(self.arrow().schema()));
+        let metadata = Arc::clone(self.arrow().metadata());
+        let arrow = ArrowReaderMetadata::try_new(metadata, options)
+            .map_err(|error| guard::foreign(error, place))?;
+        ParquetPushDecoderBuilder::new_with_metadata(arrow)
             .with_projection(mask)
             .with_row_groups(vec![row_group])
             .with_batch_size(BATCH_ROWS)
@@ -98,6 +105,16 @@ impl ParquetFile {
         let place = || format!("{place}, column {}", column.column_path());
         pages::verify(bytes, range.start, column, false, &place)
     }
+}
+
+/// The schema with text as views, which need no copy of a value for every row that has it.
+fn with_views(schema: &Schema) -> SchemaRef {
+    let field = |field: &FieldRef| match field.data_type() {
+        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => Arc::clone(field),
+    };
+    let fields: Vec<FieldRef> = schema.fields().iter().map(field).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// A row group that is being decoded.

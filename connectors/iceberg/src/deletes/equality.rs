@@ -6,9 +6,9 @@
 //! deleted with.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array as _, ArrayRef, Int64Array};
 use arrow::row::Rows;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::TableMetadata;
@@ -18,6 +18,7 @@ use pandion_source::{IoStats, SourceRoot};
 use pandion_types::{Error, Result};
 use roaring::RoaringBitmap;
 
+use crate::deletes::integers::{DeadNumbers, SortedKeys};
 use crate::deletes::key_set::KeySet;
 use crate::deletes::keys::{KeyColumn, KeyColumns};
 use crate::deletes::open;
@@ -46,18 +47,24 @@ enum Scope {
 /// What the delete files of one scope kill.
 #[derive(Debug, Default)]
 struct Keys {
-    /// Keys, and the highest sequence number that each was deleted with.
-    numbers: KeySet,
+    /// The files.
+    read: Vec<ReadKeys>,
     /// Where the values of the keys lie, for each column.
     spans: Vec<KeySpan>,
+    /// The keys, where they are whole numbers.
+    sorted: Option<SortedKeys>,
+    /// Keys, and the highest sequence number that each was deleted with; made when first needed.
+    numbers: OnceLock<KeySet>,
 }
 
 /// What one delete file holds.
+#[derive(Debug)]
 struct ReadKeys {
-    scope: Scope,
     sequence_number: i64,
     /// A batch each.
     keys: Vec<Rows>,
+    /// The same without nulls, where they are whole numbers.
+    integers: Option<Vec<Int64Array>>,
     spans: Vec<KeySpan>,
 }
 
@@ -77,7 +84,7 @@ pub(crate) async fn read(
     let reads: Vec<_> =
         reads.map(|delete| read_keys(root, Arc::clone(&columns), delete, stats)).collect();
     let read = stream::iter(reads).buffered(READS_IN_FLIGHT);
-    let read: Vec<ReadKeys> = read.try_collect().await?;
+    let read: Vec<(Scope, ReadKeys)> = read.try_collect().await?;
     let place = "keys of equality deletes".to_owned();
     let scopes = decode(place, move |_| Ok(by_scope(read))).await?;
     let search = Search { root, table, columns, scopes: Arc::new(scopes), stats };
@@ -91,7 +98,7 @@ async fn read_keys(
     columns: Arc<KeyColumns>,
     delete: &DeleteFile,
     stats: &IoStats,
-) -> Result<ReadKeys> {
+) -> Result<(Scope, ReadKeys)> {
     let file = open::delete_file(root, delete, stats).await?;
     let roots = columns
         .columns()
@@ -114,34 +121,95 @@ async fn read_keys(
     if open::is_held(delete) {
         stats.count_rows_decoded(from_memory.counts().rows_decoded);
     }
-    let (keys, spans) = decode(format!("delete file {}", delete.uri), move |place| {
-        let mut spans = vec![KeySpan::default(); columns.columns().len()];
-        let keys = batches.iter().map(|batch| columns.keys_within(batch, &mut spans, place));
-        Ok((keys.collect::<Result<Vec<_>>>()?, spans))
+    let sequence_number = delete.sequence_number;
+    let read = decode(format!("delete file {}", delete.uri), move |place| {
+        let mut read = ReadKeys {
+            sequence_number,
+            keys: Vec::with_capacity(batches.len()),
+            integers: Some(Vec::with_capacity(batches.len())),
+            spans: vec![KeySpan::default(); columns.columns().len()],
+        };
+        for batch in &batches {
+            let values = columns.values(batch, place)?;
+            columns.extend(&mut read.spans, &values);
+            read.keys.push(columns.keys(&values)?);
+            match (columns.integers(&values), &mut read.integers) {
+                (Some(integers), Some(all)) => all.push(integers),
+                _ => read.integers = None,
+            }
+        }
+        Ok(read)
     })
     .await?;
     let scope = match delete.kind {
         DeleteKind::Equality { global: true, .. } => Scope::All,
         _ => Scope::Partition(delete.spec_id, delete.partition.clone()),
     };
-    Ok(ReadKeys { scope, sequence_number: delete.sequence_number, keys, spans })
+    Ok((scope, read))
 }
 
-fn by_scope(read: Vec<ReadKeys>) -> HashMap<Scope, Keys> {
+fn by_scope(read: Vec<(Scope, ReadKeys)>) -> HashMap<Scope, Keys> {
     let mut scopes: HashMap<Scope, Keys> = HashMap::new();
-    for file in read {
-        let known = scopes.entry(file.scope).or_default();
+    for (scope, mut file) in read {
+        let known = scopes.entry(scope).or_default();
         known.spans.resize_with(file.spans.len(), KeySpan::default);
-        for (span, more) in known.spans.iter_mut().zip(file.spans) {
+        for (span, more) in known.spans.iter_mut().zip(std::mem::take(&mut file.spans)) {
             span.join(more);
         }
-        for keys in &file.keys {
-            let bytes = keys.iter().next().map_or(0, |key| key.as_ref().len());
-            known.numbers.reserve(keys.num_rows(), bytes);
-            keys.iter().for_each(|key| known.numbers.insert(key.as_ref(), file.sequence_number));
-        }
+        known.read.push(file);
+    }
+    for keys in scopes.values_mut() {
+        keys.sorted = keys.sort();
     }
     scopes
+}
+
+impl Keys {
+    /// The keys in order; `None` when they are no whole numbers.
+    fn sort(&mut self) -> Option<SortedKeys> {
+        let mut all = Vec::new();
+        for file in &mut self.read {
+            for integers in file.integers.take()? {
+                all.extend(integers.iter().flatten().map(|key| (key, file.sequence_number)));
+            }
+        }
+        Some(SortedKeys::new(all))
+    }
+
+    fn is_dead(&self, key: &[u8], sequence_number: i64) -> bool {
+        let numbers = self.numbers.get_or_init(|| {
+            let mut numbers = KeySet::default();
+            for file in &self.read {
+                for keys in &file.keys {
+                    let bytes = keys.iter().next().map_or(0, |key| key.as_ref().len());
+                    numbers.reserve(keys.num_rows(), bytes);
+                    keys.iter().for_each(|key| numbers.insert(key.as_ref(), file.sequence_number));
+                }
+            }
+            numbers
+        });
+        numbers.deleted_at(key).is_some_and(|at| at > sequence_number)
+    }
+}
+
+/// The places in a batch of the rows that keys newer than `sequence_number` kill.
+fn dead_in_batch(
+    columns: &KeyColumns,
+    sets: &[&Keys],
+    values: &[ArrayRef],
+    sequence_number: i64,
+) -> Result<Vec<usize>> {
+    let sorted: Option<Vec<&SortedKeys>> = sets.iter().map(|set| set.sorted.as_ref()).collect();
+    if let Some((integers, sorted)) = columns.integers(values).zip(sorted)
+        && let Some(dead) = DeadNumbers::of(&sorted, &integers, sequence_number)
+    {
+        let numbers = integers.values().iter().enumerate();
+        return Ok(numbers.filter(|(_, it)| dead.contains(**it)).map(|(at, _)| at).collect());
+    }
+    let keys = columns.keys(values)?;
+    let is_dead = |key: &[u8]| sets.iter().any(|set| set.is_dead(key, sequence_number));
+    let keys = keys.iter().enumerate();
+    Ok(keys.filter(|(_, key)| is_dead(key.as_ref())).map(|(at, _)| at).collect())
 }
 
 /// Reads columns of a row group, of which the same may be wanted twice.
@@ -234,19 +302,16 @@ impl Search<'_> {
         decode(format!("data file {}", file.object().identity.uri), move |place| {
             let sets: Vec<&Keys> =
                 [&Scope::All, &own].into_iter().filter_map(|scope| scopes.get(scope)).collect();
-            let is_dead = |key: &[u8]| {
-                sets.iter()
-                    .any(|set| set.numbers.deleted_at(key).is_some_and(|at| at > sequence_number))
-            };
             let mut dead = RoaringBitmap::new();
-            let mut row = rows.start;
+            let mut first = rows.start;
             for batch in &complete {
-                for key in &columns.keys(batch, place)? {
-                    if is_dead(key.as_ref()) {
-                        dead.insert(row);
-                    }
-                    row = row.saturating_add(1);
+                let values = columns.values(batch, place)?;
+                for at in dead_in_batch(&columns, &sets, &values, sequence_number)? {
+                    let row = u32::try_from(at).ok().and_then(|at| first.checked_add(at));
+                    dead.insert(row.ok_or_else(|| Error::internal("a file has too many rows"))?);
                 }
+                let len = values.first().map_or(0, |array| array.len());
+                first = first.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
             }
             Ok(dead)
         })

@@ -2,13 +2,16 @@
 //!
 //! Every row of every data file that the deletes may concern is looked for here, so that looking is
 //! what a refresh with equality deletes spends its time on. Keys that fit into a register are kept
-//! without a pointer and hashed with one multiplication.
+//! without a pointer and hashed with two multiplications.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Bytes of the longest key that is packed into a number.
 const SHORT_BYTES_MAX: usize = 15;
+
+/// An odd number whose bits have no order: 2⁶⁴ divided by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Keys, and the highest sequence number that each was deleted with.
 #[derive(Debug, Default)]
@@ -73,7 +76,8 @@ impl BuildHasher for Seeds {
     }
 }
 
-/// Hashes a number by multiplying its two halves, each mixed with a seed, and folding the product.
+/// Hashes a number by multiplying its two halves, each mixed with a seed, and folding the product;
+/// once more at the end, so that numbers that differ in few bits differ in all.
 #[derive(Debug)]
 struct Folded {
     seeds: Seeds,
@@ -82,7 +86,7 @@ struct Folded {
 
 impl Hasher for Folded {
     fn finish(&self) -> u64 {
-        self.hash
+        folded(self.hash ^ self.seeds.0, SPREAD)
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -93,10 +97,14 @@ impl Hasher for Folded {
 
     fn write_u128(&mut self, number: u128) {
         let (low, high) = halves(number);
-        let (low, high) = (low ^ self.hash ^ self.seeds.0, high ^ self.seeds.1);
-        let (low, high) = halves(u128::from(low) * u128::from(high));
-        self.hash = low ^ high;
+        self.hash = folded(low ^ self.hash ^ self.seeds.0, high ^ self.seeds.1);
     }
+}
+
+/// Both halves of a product, mixed.
+fn folded(left: u64, right: u64) -> u64 {
+    let (low, high) = halves(u128::from(left) * u128::from(right));
+    low ^ high
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]

@@ -10,7 +10,9 @@ use arrow::array::{
     Float64Array, Int32Array, Int64Array, StringArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type, TimeUnit};
+use arrow::datatypes::{
+    DataType as ArrowType, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit,
+};
 use arrow::row::{RowConverter, Rows, SortField};
 use iceberg::spec::{
     Literal, NestedFieldRef, PartitionSpec, PrimitiveLiteral, PrimitiveType, SchemaRef,
@@ -82,32 +84,41 @@ impl KeyColumns {
         &self.columns
     }
 
-    /// The keys of rows, from arrays in the order of the columns.
+    /// The values of rows in the form in which they are compared, from arrays in the order of the
+    /// columns.
     ///
     /// # Errors
     /// `Corrupt`, naming `place` and the column, for types that the column cannot have had.
-    pub(crate) fn keys(&self, arrays: &[ArrayRef], place: &str) -> Result<Rows> {
-        self.keys_within(arrays, &mut [], place)
+    pub(crate) fn values(&self, arrays: &[ArrayRef], place: &str) -> Result<Vec<ArrayRef>> {
+        let arrays = self.columns.iter().zip(arrays);
+        arrays.map(|(column, array)| column.normal(array, place)).collect()
     }
 
-    /// As [`Self::keys`], and takes the values into the spans of the columns.
-    ///
-    /// # Errors
-    /// As [`Self::keys`].
-    pub(crate) fn keys_within(
-        &self,
-        arrays: &[ArrayRef],
-        spans: &mut [KeySpan],
-        place: &str,
-    ) -> Result<Rows> {
-        let arrays = self.columns.iter().zip(arrays);
-        let arrays = arrays
-            .map(|(column, array)| column.normal(array, place))
-            .collect::<Result<Vec<_>>>()?;
-        for ((column, array), span) in self.columns.iter().zip(&arrays).zip(spans) {
+    /// Takes values into the spans of the columns.
+    pub(crate) fn extend(&self, spans: &mut [KeySpan], values: &[ArrayRef]) {
+        for ((column, array), span) in self.columns.iter().zip(values).zip(spans) {
             span.extend(&column.kind, array);
         }
-        self.converter.convert_columns(&arrays).map_err(internal)
+    }
+
+    /// The keys of rows.
+    ///
+    /// # Errors
+    /// `Internal` for values that are not of [`Self::values`].
+    pub(crate) fn keys(&self, values: &[ArrayRef]) -> Result<Rows> {
+        self.converter.convert_columns(values).map_err(internal)
+    }
+
+    /// The values of the only column, when those are whole numbers: equal numbers are equal keys.
+    pub(crate) fn integers(&self, values: &[ArrayRef]) -> Option<Int64Array> {
+        let ([_], [array]) = (self.columns.as_slice(), values) else { return None };
+        match array.data_type() {
+            ArrowType::Int64 => Some(array.as_primitive::<Int64Type>().clone()),
+            ArrowType::Int32 => {
+                Some(array.as_primitive::<Int32Type>().unary::<_, Int64Type>(i64::from))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -84,18 +84,21 @@ impl DeadRows {
         let [names, positions] = batch else {
             return Err(corrupt(format!("{place}: two columns were expected")));
         };
-        let names = plain(names, &ArrowType::Utf8, place)?;
+        let names = plain(names, &ArrowType::Utf8View, place)?;
         let positions = plain(positions, &ArrowType::Int64, place)?;
         if names.null_count() > 0 || positions.null_count() > 0 {
             return Err(corrupt(format!("{place} holds a null path or position")));
         }
-        let names = names.as_string::<i32>();
+        let names = names.as_string_view();
+        let views = names.views();
         let positions = positions.as_primitive::<Int64Type>().values();
         let mut start = 0;
         while start < positions.len() {
             // Files are sorted by path, so that runs are long.
             let name = names.value(start);
-            let run = (start + 1..positions.len()).find(|&at| names.value(at) != name);
+            // The same view is the same text; other views may be, too.
+            let is_other = |at: &usize| views[*at] != views[start] && names.value(*at) != name;
+            let run = (start + 1..positions.len()).find(is_other);
             let end = run.unwrap_or(positions.len());
             if let Some(target) = self.target(name) {
                 let rows = self.dead.entry(target.work).or_default();
@@ -137,7 +140,7 @@ fn plain(array: &ArrayRef, wanted: &ArrowType, place: &str) -> Result<ArrayRef> 
         other => other,
     };
     let fits = match wanted {
-        ArrowType::Utf8 => {
+        ArrowType::Utf8View => {
             matches!(values, ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View)
         }
         _ => matches!(values, ArrowType::Int64 | ArrowType::Int32),

@@ -28,7 +28,7 @@ fn columns(kind: &str) -> (TableMetadata, KeyColumns) {
 }
 
 fn keys(columns: &KeyColumns, array: ArrayRef) -> Vec<Vec<u8>> {
-    let rows = columns.keys(&[array], "file").unwrap();
+    let rows = columns.keys(&columns.values(&[array], "file").unwrap()).unwrap();
     rows.iter().map(|row| row.as_ref().to_vec()).collect()
 }
 
@@ -83,7 +83,7 @@ fn texts_and_bytes_are_equal_in_every_form() {
     let fixed = FixedSizeBinaryArray::try_from_iter([[7_u8; 16]].iter()).unwrap();
     let binary: ArrayRef = Arc::new(BinaryArray::from(vec![&[7_u8; 16][..]]));
     assert_eq!(keys(&uuid, Arc::new(fixed)), keys(&uuid, binary));
-    let refused = text.keys(&[Arc::new(Int64Array::from(vec![1]))], "file x").unwrap_err();
+    let refused = text.values(&[Arc::new(Int64Array::from(vec![1]))], "file x").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
     assert!(refused.message().contains("file x: column \"k\""), "{refused}");
 }
