@@ -43,28 +43,56 @@ impl ParquetFile {
         if rows == 0 {
             return Ok(Vec::new());
         }
-        let decoder = guard::guarded(&place, || self.raw_decoder(roots, row_group, &place))?;
-        let (file, batches) = (self.clone(), Vec::new());
-        let mut decoding = Decoding { file, row_group, place: place.clone(), decoder, batches };
-        let mut fed = Vec::new();
-        let batches = loop {
-            let (advanced, wanted) = blocking(move || decoding.advance(fed)).await?;
-            decoding = advanced;
-            if wanted.is_empty() {
-                break decoding.batches;
-            }
+        // The decoder says what it needs before it has anything to work on.
+        let decoding = self.raw_decoding(roots, row_group, &place)?;
+        let (mut decoding, mut wanted) = decoding.advance(Vec::new())?;
+        while !wanted.is_empty() {
             let bytes = self.object().read_ranges(&wanted, stats).await?;
-            fed = wanted.into_iter().zip(bytes).collect();
-        };
-        let decoded: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        stats.count_rows_decoded(decoded);
-        if decoded != rows {
-            return Err(Error::corrupt(format!(
-                "{place}: {decoded} rows were decoded, there should be {rows}"
-            ))
-            .about(Subject::Source));
+            let fed = wanted.into_iter().zip(bytes).collect();
+            (decoding, wanted) = blocking(move || decoding.advance(fed)).await?;
         }
-        batches.iter().map(|batch| in_order(batch, roots)).collect()
+        let batches = decoding.columns(roots, rows)?;
+        stats.count_rows_decoded(rows);
+        Ok(batches)
+    }
+
+    /// As [`Self::read_raw`], from the bytes of the whole file, on the calling thread.
+    ///
+    /// # Errors
+    /// As [`Self::read_raw`].
+    pub fn decode_raw(
+        &self,
+        roots: &[usize],
+        row_group: usize,
+        content: &Bytes,
+    ) -> Result<Vec<Vec<ArrayRef>>> {
+        let place = format!("{}: row group {row_group}", self.uri());
+        let rows = u64::try_from(self.row_group(row_group)?.num_rows()).unwrap_or(0);
+        if rows == 0 {
+            return Ok(Vec::new());
+        }
+        let slice = |range: Range<u64>| {
+            let start = usize::try_from(range.start).unwrap_or(usize::MAX);
+            let end = usize::try_from(range.end).unwrap_or(usize::MAX);
+            let is_inside = start <= end && end <= content.len();
+            is_inside.then(|| (range, content.slice(start..end))).ok_or_else(|| {
+                Error::corrupt(format!("{place}: bytes {start} to {end} lie outside of the file"))
+                    .about(Subject::Source)
+            })
+        };
+        let decoding = self.raw_decoding(roots, row_group, &place)?;
+        let (mut decoding, mut wanted) = decoding.advance(Vec::new())?;
+        while !wanted.is_empty() {
+            let fed = wanted.into_iter().map(slice).collect::<Result<_>>()?;
+            (decoding, wanted) = decoding.advance(fed)?;
+        }
+        decoding.columns(roots, rows)
+    }
+
+    fn raw_decoding(&self, roots: &[usize], row_group: usize, place: &str) -> Result<Decoding> {
+        let decoder = guard::guarded(place, || self.raw_decoder(roots, row_group, place))?;
+        let (file, batches) = (self.clone(), Vec::new());
+        Ok(Decoding { file, row_group, place: place.to_owned(), decoder, batches })
     }
 
     fn raw_decoder(
@@ -151,6 +179,19 @@ impl Decoding {
             }
         })
     }
+
+    /// The columns of all batches, which should have so many rows together.
+    fn columns(&self, roots: &[usize], rows: u64) -> Result<Vec<Vec<ArrayRef>>> {
+        let decoded: u64 = self.batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        if decoded != rows {
+            return Err(Error::corrupt(format!(
+                "{}: {decoded} rows were decoded, there should be {rows}",
+                self.place
+            ))
+            .about(Subject::Source));
+        }
+        self.batches.iter().map(|batch| in_order(batch, roots)).collect()
+    }
 }
 
 async fn blocking<T: Send + 'static>(
@@ -177,7 +218,7 @@ fn in_order(batch: &RecordBatch, roots: &[usize]) -> Result<Vec<ArrayRef>> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::array::{Int64Array, StringArray, StringViewArray};
     use parquet::file::properties::WriterProperties;
 
     use super::*;
@@ -193,17 +234,25 @@ mod tests {
         let file = open(bytes.clone()).await;
         let stats = IoStats::default();
         let first = file.read_raw(&[1, 0], 0, &stats).await.unwrap();
-        assert_eq!(first, [vec![texts.slice(0, 2), numbers.slice(0, 2)]]);
+        let views: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "b"]));
+        assert_eq!(first, [vec![views, numbers.slice(0, 2)]]);
         let second = file.read_raw(&[0], 1, &stats).await.unwrap();
         assert_eq!(second, [vec![numbers.slice(2, 1)]]);
         assert_eq!(stats.counts().rows_decoded, 3);
         assert!(file.read_raw(&[0], 2, &stats).await.is_err());
+        assert_eq!(file.decode_raw(&[1, 0], 0, &bytes).unwrap(), first);
+        assert_eq!(file.decode_raw(&[0], 1, &bytes).unwrap(), second);
+        let cut = bytes.slice(..8);
+        let error = file.decode_raw(&[0], 0, &cut).unwrap_err().to_string();
+        assert!(error.contains("lie outside of the file"), "{error}");
         // Spoiled pages are an error or other values, never a panic.
         for at in 4..bytes.len() / 2 {
             let mut spoiled = bytes.to_vec();
             spoiled[at] ^= 0xff;
-            if let Ok(file) = try_open(spoiled.into()).await {
-                drop(file.read_raw(&[0, 1], 0, &stats).await);
+            let spoiled = Bytes::from(spoiled);
+            if let Ok(file) = try_open(spoiled.clone()).await {
+                let read = file.read_raw(&[0, 1], 0, &stats).await;
+                assert_eq!(file.decode_raw(&[0, 1], 0, &spoiled).ok(), read.ok());
             }
         }
     }

@@ -21,7 +21,7 @@ use roaring::RoaringBitmap;
 use crate::deletes::integers::{DeadNumbers, SortedKeys};
 use crate::deletes::key_set::KeySet;
 use crate::deletes::keys::{KeyColumn, KeyColumns};
-use crate::deletes::open;
+use crate::deletes::open::{self, Batches};
 use crate::deletes::spans::KeySpan;
 use crate::guard::{corrupt, decode};
 
@@ -99,7 +99,7 @@ async fn read_keys(
     delete: &DeleteFile,
     stats: &IoStats,
 ) -> Result<(Scope, ReadKeys)> {
-    let file = open::delete_file(root, delete, stats).await?;
+    let opened = open::delete_file(root, delete, stats).await?;
     let roots = columns
         .columns()
         .iter()
@@ -107,40 +107,39 @@ async fn read_keys(
             // Some writers leave the ids out; the names are then those of the table.
             let mut names = column.names.clone();
             names.push(column.name.clone());
-            open::root_of(&file, column.id, &names).flatten().ok_or_else(|| {
+            open::root_of(&opened.file, column.id, &names).flatten().ok_or_else(|| {
                 corrupt(format!("delete file {} has no column {:?}", delete.uri, column.name))
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let from_memory = IoStats::default();
-    let column_stats = if open::is_held(delete) { &from_memory } else { stats };
-    let mut batches = Vec::new();
-    for group in 0..file.row_groups() {
-        batches.extend(read_columns(&file, &roots, group, column_stats).await?);
-    }
-    if open::is_held(delete) {
-        stats.count_rows_decoded(from_memory.counts().rows_decoded);
-    }
-    let sequence_number = delete.sequence_number;
-    let read = decode(format!("delete file {}", delete.uri), move |place| {
-        let mut read = ReadKeys {
-            sequence_number,
-            keys: Vec::with_capacity(batches.len()),
-            integers: Some(Vec::with_capacity(batches.len())),
-            spans: vec![KeySpan::default(); columns.columns().len()],
-        };
-        for batch in &batches {
-            let values = columns.values(batch, place)?;
-            columns.extend(&mut read.spans, &values);
-            read.keys.push(columns.keys(&values)?);
-            match (columns.integers(&values), &mut read.integers) {
+    let distinct = distinct(&roots);
+    let (wanted, of_keys) = (distinct.clone(), Arc::clone(&columns));
+    let work = move |batches: Batches, place: &str| {
+        let mut spans = vec![KeySpan::default(); of_keys.columns().len()];
+        let mut all = Vec::with_capacity(batches.len());
+        for batch in arranged(&batches, &wanted, &roots)? {
+            let values = of_keys.values(&batch, place)?;
+            of_keys.extend(&mut spans, &values);
+            all.push((of_keys.keys(&values)?, of_keys.integers(&values)));
+        }
+        Ok((all, spans))
+    };
+    let mut read = ReadKeys {
+        sequence_number: delete.sequence_number,
+        keys: Vec::new(),
+        integers: Some(Vec::new()),
+        spans: vec![KeySpan::default(); columns.columns().len()],
+    };
+    for (batches, spans) in opened.each_group(&distinct, stats, work).await? {
+        read.spans.iter_mut().zip(spans).for_each(|(span, more)| span.join(more));
+        for (keys, integers) in batches {
+            read.keys.push(keys);
+            match (integers, &mut read.integers) {
                 (Some(integers), Some(all)) => all.push(integers),
                 _ => read.integers = None,
             }
         }
-        Ok(read)
-    })
-    .await?;
+    }
     let scope = match delete.kind {
         DeleteKind::Equality { global: true, .. } => Scope::All,
         _ => Scope::Partition(delete.spec_id, delete.partition.clone()),
@@ -192,24 +191,30 @@ impl Keys {
     }
 }
 
-/// The places in a batch of the rows that keys newer than `sequence_number` kill.
+/// Tells of the places in a batch of the rows that keys newer than `sequence_number` kill, in
+/// ascending order.
 fn dead_in_batch(
     columns: &KeyColumns,
     sets: &[&Keys],
     values: &[ArrayRef],
     sequence_number: i64,
-) -> Result<Vec<usize>> {
+    mut tell: impl FnMut(u32),
+) -> Result<()> {
     let sorted: Option<Vec<&SortedKeys>> = sets.iter().map(|set| set.sorted.as_ref()).collect();
     if let Some((integers, sorted)) = columns.integers(values).zip(sorted)
         && let Some(dead) = DeadNumbers::of(&sorted, &integers, sequence_number)
     {
-        let numbers = integers.values().iter().enumerate();
-        return Ok(numbers.filter(|(_, it)| dead.contains(**it)).map(|(at, _)| at).collect());
+        let numbers = (0..).zip(integers.values());
+        numbers.filter(|(_, it)| dead.contains(**it)).for_each(|(at, _)| tell(at));
+        return Ok(());
     }
     let keys = columns.keys(values)?;
-    let is_dead = |key: &[u8]| sets.iter().any(|set| set.is_dead(key, sequence_number));
-    let keys = keys.iter().enumerate();
-    Ok(keys.filter(|(_, key)| is_dead(key.as_ref())).map(|(at, _)| at).collect())
+    for (at, key) in (0..).zip(&keys) {
+        if sets.iter().any(|set| set.is_dead(key.as_ref(), sequence_number)) {
+            tell(at);
+        }
+    }
+    Ok(())
 }
 
 /// Reads columns of a row group, of which the same may be wanted twice.
@@ -218,11 +223,22 @@ async fn read_columns(
     roots: &[usize],
     row_group: usize,
     stats: &IoStats,
-) -> Result<Vec<Vec<ArrayRef>>> {
+) -> Result<Batches> {
+    let distinct = distinct(roots);
+    let batches = file.read_raw(&distinct, row_group, stats).await?;
+    arranged(&batches, &distinct, roots)
+}
+
+/// The columns that are wanted, each once, in ascending order.
+fn distinct(roots: &[usize]) -> Vec<usize> {
     let mut distinct = roots.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
-    let batches = file.read_raw(&distinct, row_group, stats).await?;
+    distinct
+}
+
+/// The columns at `roots`, of batches that have those at `distinct`.
+fn arranged(batches: &Batches, distinct: &[usize], roots: &[usize]) -> Result<Batches> {
     let column = |batch: &[ArrayRef], root: &usize| {
         let at = distinct.binary_search(root).ok()?;
         batch.get(at).cloned()
@@ -302,18 +318,19 @@ impl Search<'_> {
         decode(format!("data file {}", file.object().identity.uri), move |place| {
             let sets: Vec<&Keys> =
                 [&Scope::All, &own].into_iter().filter_map(|scope| scopes.get(scope)).collect();
-            let mut dead = RoaringBitmap::new();
+            let mut dead = Vec::new();
             let mut first = rows.start;
             for batch in &complete {
                 let values = columns.values(batch, place)?;
-                for at in dead_in_batch(&columns, &sets, &values, sequence_number)? {
-                    let row = u32::try_from(at).ok().and_then(|at| first.checked_add(at));
-                    dead.insert(row.ok_or_else(|| Error::internal("a file has too many rows"))?);
-                }
+                dead_in_batch(&columns, &sets, &values, sequence_number, |at| {
+                    dead.push(first.saturating_add(at));
+                })?;
                 let len = values.first().map_or(0, |array| array.len());
                 first = first.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
             }
-            Ok(dead)
+            RoaringBitmap::from_sorted_iter(dead).map_err(|error| {
+                Error::internal("rows of a file were not counted upwards").caused_by(error)
+            })
         })
         .await
     }

@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
@@ -12,10 +15,12 @@ use pandion_manifest::{DataFile, DeleteFile};
 use pandion_source::{IoStats, PinnedObject, SourceRoot};
 use pandion_types::{ContentTag, Error, FileIdentity, Result};
 
-use crate::guard::corrupt;
+use crate::guard::{corrupt, decode};
 
 /// Bytes up to which a delete file is read whole.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
+/// Parts of a delete file that are decoded at the same time.
+const PARTS: usize = 4;
 
 /// Opens a delete file. One request, unless it is large.
 ///
@@ -25,18 +30,19 @@ pub(crate) async fn delete_file(
     root: &SourceRoot,
     delete: &DeleteFile,
     stats: &IoStats,
-) -> Result<ParquetFile> {
+) -> Result<OpenDelete> {
     let identity =
         FileIdentity { uri: delete.uri.clone(), size: delete.size, tag: ContentTag::Immutable };
     let object = PinnedObject::new(Arc::clone(&root.store), path(&delete.location)?, identity);
-    let file = if delete.size > WHOLE_BYTES_MAX {
+    let (file, content) = if delete.size > WHOLE_BYTES_MAX {
         let footer = read_footer(&object, stats).await?;
-        ParquetFile::open(object, &footer)?
+        (ParquetFile::open(object, &footer)?, None)
     } else {
-        let object = held(object, stats).await?;
+        let content = object.read_all(stats).await?;
+        let object = held(object, content.clone()).await?;
         // What is read from here on comes from memory and is no request.
         let footer = read_footer(&object, &IoStats::default()).await?;
-        ParquetFile::open(object, &footer)?
+        (ParquetFile::open(object, &footer)?, Some(content))
     };
     if file.rows() != delete.records {
         return Err(corrupt(format!(
@@ -46,12 +52,59 @@ pub(crate) async fn delete_file(
             delete.records
         )));
     }
-    Ok(file)
+    Ok(OpenDelete { file, content })
 }
 
-/// Whether the columns of a delete file of this size come from memory.
-pub(crate) fn is_held(delete: &DeleteFile) -> bool {
-    delete.size <= WHOLE_BYTES_MAX
+/// A delete file whose footer has been decoded.
+#[derive(Debug)]
+pub(crate) struct OpenDelete {
+    pub(crate) file: ParquetFile,
+    /// All of its bytes, unless it is large.
+    content: Option<Bytes>,
+}
+
+/// Batches of columns.
+pub(crate) type Batches = Vec<Vec<ArrayRef>>;
+
+impl OpenDelete {
+    /// Decodes the columns at `roots`, which are distinct, and lets `work` have the batches of each
+    /// row group, on threads for long work and several at a time. What it makes of them is in the
+    /// order of the row groups.
+    ///
+    /// # Errors
+    /// Those of `work`, and as [`ParquetFile::read_raw`].
+    pub(crate) async fn each_group<T: Send + 'static>(
+        &self,
+        roots: &[usize],
+        stats: &IoStats,
+        work: impl Fn(Batches, &str) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<Vec<T>> {
+        let place = format!("delete file {}", self.file.object().identity.uri);
+        let groups = self.file.row_groups();
+        let Some(content) = &self.content else {
+            let reads = (0..groups).map(async |group| {
+                let batches = self.file.read_raw(roots, group, stats).await?;
+                let work = work.clone();
+                decode(place.clone(), move |place| work(batches, place)).await
+            });
+            return stream::iter(reads).buffered(PARTS).try_collect().await;
+        };
+        let of_part = groups.div_ceil(PARTS).max(1);
+        let parts = (0..groups).step_by(of_part).map(|first| {
+            let (file, content, roots) = (self.file.clone(), content.clone(), roots.to_vec());
+            let work = work.clone();
+            decode(place.clone(), move |place| {
+                let groups = first..groups.min(first + of_part);
+                let made =
+                    groups.map(|group| work(file.decode_raw(&roots, group, &content)?, place));
+                made.collect::<Result<Vec<T>>>()
+            })
+        });
+        let made = stream::iter(parts.collect::<Vec<_>>()).buffered(PARTS);
+        let made: Vec<Vec<T>> = made.try_collect().await?;
+        stats.count_rows_decoded(self.file.rows());
+        Ok(made.into_iter().flatten().collect())
+    }
 }
 
 /// Opens a data file, with the footer that the manifest has of it or else the file's own.
@@ -81,9 +134,8 @@ pub(crate) async fn data_file(
     Ok(opened)
 }
 
-/// The same object, with its content in memory.
-async fn held(object: PinnedObject, stats: &IoStats) -> Result<PinnedObject> {
-    let content = object.read_all(stats).await?;
+/// The same object, from memory.
+async fn held(object: PinnedObject, content: Bytes) -> Result<PinnedObject> {
     let store = InMemory::new();
     store
         .put(&object.location, PutPayload::from_bytes(content))

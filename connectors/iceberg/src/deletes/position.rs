@@ -1,6 +1,7 @@
 //! Position delete files: paths of data files, and rows of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _};
 use arrow::datatypes::{DataType as ArrowType, Int64Type};
@@ -10,9 +11,9 @@ use pandion_source::{IoStats, SourceRoot};
 use pandion_types::Result;
 use roaring::RoaringBitmap;
 
-use crate::deletes::open;
+use crate::deletes::open::{self, Batches};
 use crate::entries::{DELETE_PATH_COLUMN, DELETE_POSITION_COLUMN};
-use crate::guard::{corrupt, decode};
+use crate::guard::corrupt;
 use crate::paths::TablePaths;
 
 /// A data file whose dead rows are wanted.
@@ -24,6 +25,18 @@ pub(crate) struct Target {
     pub(crate) uri: String,
     /// Its rows.
     pub(crate) rows: u64,
+}
+
+impl Target {
+    fn row(&self, position: i64, place: &str) -> Result<u32> {
+        let row = u32::try_from(position).ok().filter(|row| u64::from(*row) < self.rows);
+        row.ok_or_else(|| {
+            corrupt(format!(
+                "{place} deletes row {position} of {}, which has {} rows",
+                self.uri, self.rows
+            ))
+        })
+    }
 }
 
 /// The rows that a delete file says are dead, for the data files at the locations of `targets`, by
@@ -39,29 +52,22 @@ pub(crate) async fn read(
     targets: HashMap<String, Target>,
     stats: &IoStats,
 ) -> Result<Vec<(usize, RoaringBitmap)>> {
-    let file = open::delete_file(root, delete, stats).await?;
+    let opened = open::delete_file(root, delete, stats).await?;
     let columns = [
-        column(&file, DELETE_PATH_COLUMN, "file_path")?,
-        column(&file, DELETE_POSITION_COLUMN, "pos")?,
+        column(&opened.file, DELETE_PATH_COLUMN, "file_path")?,
+        column(&opened.file, DELETE_POSITION_COLUMN, "pos")?,
     ];
-    let from_memory = IoStats::default();
-    let column_stats = if open::is_held(delete) { &from_memory } else { stats };
-    let mut batches = Vec::new();
-    for group in 0..file.row_groups() {
-        batches.extend(file.read_raw(&columns, group, column_stats).await?);
-    }
-    if open::is_held(delete) {
-        stats.count_rows_decoded(from_memory.counts().rows_decoded);
-    }
-    let paths = paths.clone();
-    decode(format!("delete file {}", delete.uri), move |place| {
+    let (paths, targets) = (paths.clone(), Arc::new(targets));
+    let work = move |batches: Batches, place: &str| {
+        let (paths, targets) = (paths.clone(), Arc::clone(&targets));
         let mut rows = DeadRows { paths, targets, seen: HashMap::new(), dead: HashMap::new() };
         for batch in &batches {
             rows.add(batch, place)?;
         }
-        Ok(rows.dead.into_iter().collect())
-    })
-    .await
+        Ok(rows.dead.into_iter().collect::<Vec<_>>())
+    };
+    let dead = opened.each_group(&columns, stats, work).await?;
+    Ok(dead.into_iter().flatten().collect())
 }
 
 fn column(file: &ParquetFile, id: i32, name: &str) -> Result<usize> {
@@ -73,7 +79,7 @@ fn column(file: &ParquetFile, id: i32, name: &str) -> Result<usize> {
 struct DeadRows {
     paths: TablePaths,
     /// By location.
-    targets: HashMap<String, Target>,
+    targets: Arc<HashMap<String, Target>>,
     /// What paths, as delete files write them, lead to.
     seen: HashMap<String, Option<Target>>,
     dead: HashMap<usize, RoaringBitmap>,
@@ -101,19 +107,13 @@ impl DeadRows {
             let run = (start + 1..positions.len()).find(is_other);
             let end = run.unwrap_or(positions.len());
             if let Some(target) = self.target(name) {
+                let run = positions.get(start..end).unwrap_or_default().iter();
+                let run = run.map(|position| target.row(*position, place));
+                let run = run.collect::<Result<Vec<u32>>>()?;
                 let rows = self.dead.entry(target.work).or_default();
-                for &position in positions.get(start..end).unwrap_or_default() {
-                    let row = u32::try_from(position).ok();
-                    let row = row.filter(|row| u64::from(*row) < target.rows).ok_or_else(|| {
-                        corrupt(format!(
-                            "{place} deletes row {position} of {}, which has {} rows",
-                            target.uri, target.rows
-                        ))
-                    })?;
-                    // In ascending order, as the specification asks for, a row goes to the end.
-                    if rows.try_push(row).is_err() {
-                        rows.insert(row);
-                    }
+                // In ascending order, as the specification asks for, rows go to the end.
+                if rows.append(run.iter().copied()).is_err() {
+                    rows.extend(run);
                 }
             }
             start = end;
