@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array as _, ArrayRef, Int64Array};
+use arrow::array::{Array, ArrayRef, Int64Array};
 use arrow::row::Rows;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::TableMetadata;
@@ -304,7 +304,7 @@ impl Search<'_> {
         };
         let mut complete = Vec::with_capacity(batches.len());
         for batch in batches {
-            let len = batch.first().map_or(rows.len(), |array| array.len());
+            let len = batch.first().map_or(rows.len(), Array::len);
             let mut held = batch.into_iter();
             let arrays =
                 roots.iter().zip(self.columns.columns()).map(|(root, column)| match root {
@@ -325,7 +325,7 @@ impl Search<'_> {
                 dead_in_batch(&columns, &sets, &values, sequence_number, |at| {
                     dead.push(first.saturating_add(at));
                 })?;
-                let len = values.first().map_or(0, |array| array.len());
+                let len = values.first().map_or(0, Array::len);
                 first = first.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
             }
             RoaringBitmap::from_sorted_iter(dead).map_err(|error| {
