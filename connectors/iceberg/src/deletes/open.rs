@@ -166,3 +166,52 @@ pub(crate) fn root_of(file: &ParquetFile, id: i32, names: &[String]) -> Option<O
     }
     Some(fields.iter().position(|field| names.iter().any(|name| name == field.name())))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray as _, Int64Array, RecordBatch};
+    use arrow::datatypes::Int64Type;
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+
+    fn numbers(batches: Batches, _: &str) -> Result<Vec<i64>> {
+        let batches = batches.iter().flatten();
+        Ok(batches.flat_map(|array| array.as_primitive::<Int64Type>().values().to_vec()).collect())
+    }
+
+    #[tokio::test]
+    async fn row_groups_come_in_order_from_memory_and_from_the_store() {
+        for groups in [0, 1, 3, 4, 9] {
+            let column: ArrayRef = Arc::new((0..groups * 10).collect::<Int64Array>());
+            let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+            let properties = WriterProperties::builder().set_max_row_group_row_count(Some(10));
+            let mut bytes = Vec::new();
+            let mut writer =
+                ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
+            writer.write(&batch).unwrap();
+            writer.close().unwrap();
+            let content = Bytes::from(bytes);
+            let size = content.len() as u64;
+            let identity =
+                FileIdentity { uri: "s3://b/d".to_owned(), size, tag: ContentTag::Immutable };
+            let object = PinnedObject::new(Arc::new(InMemory::new()), Path::from("d"), identity);
+            let object = held(object, content.clone()).await.unwrap();
+            let footer = read_footer(&object, &IoStats::default()).await.unwrap();
+            let file = ParquetFile::open(object, &footer).unwrap();
+            let expected: Vec<Vec<i64>> =
+                (0..groups).map(|group| (group * 10..(group + 1) * 10).collect()).collect();
+            for content in [None, Some(content)] {
+                let opened = OpenDelete { file: file.clone(), content };
+                let stats = IoStats::default();
+                let found = opened.each_group(&[0], &stats, numbers).await.unwrap();
+                assert_eq!(found, expected);
+                assert_eq!(stats.counts().rows_decoded, file.rows());
+                let refuse = |_: Batches, place: &str| Err::<(), _>(corrupt(place));
+                let refused = opened.each_group(&[0], &stats, refuse).await;
+                assert_eq!(refused.is_err(), groups > 0);
+            }
+        }
+    }
+}
