@@ -177,8 +177,8 @@ mod tests {
     use super::*;
 
     fn numbers(batches: Batches, _: &str) -> Result<Vec<i64>> {
-        let batches = batches.iter().flatten();
-        Ok(batches.flat_map(|array| array.as_primitive::<Int64Type>().values().to_vec()).collect())
+        let arrays = batches.into_iter().flatten();
+        Ok(arrays.flat_map(|array| array.as_primitive::<Int64Type>().values().to_vec()).collect())
     }
 
     #[tokio::test]
