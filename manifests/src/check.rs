@@ -169,12 +169,11 @@ fn check_column(column: &ColumnStatistics, rows: u64) -> Result<()> {
         }
     }
     let ordered = match (&column.min, &column.max) {
-        (Some(StatValue::Bool(min)), Some(StatValue::Bool(max))) => min <= max,
-        (Some(StatValue::Int(min)), Some(StatValue::Int(max))) => min <= max,
-        (Some(StatValue::Float(min)), Some(StatValue::Float(max))) => min <= max,
-        (Some(StatValue::String(min)), Some(StatValue::String(max))) => min <= max,
-        (None, _) | (_, None) => true,
-        (Some(_), Some(_)) => return Err(Error::invalid_argument("bounds of two types")),
+        (Some(min), Some(max)) => min
+            .partial_cmp(max)
+            .ok_or_else(|| Error::invalid_argument("bounds of two types"))?
+            .is_le(),
+        _ => true,
     };
     ensure(ordered, || "the lower bound is above the upper bound".into())
 }

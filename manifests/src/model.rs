@@ -3,6 +3,8 @@
 //! A value built by hand may break the rules of the format; [`Manifest::check`] says so, and
 //! neither encoding nor decoding lets such a value pass.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 use pandion_types::{
     CollectionId, FieldId, FieldSchema, FileId, FileIdentity, ManifestVersion, RowId,
@@ -77,6 +79,19 @@ pub enum StatValue {
     Float(f64),
     /// `VarChar` and Text.
     String(String),
+}
+
+impl PartialOrd for StatValue {
+    /// Values of different kinds have no order.
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Bool(left), Self::Bool(right)) => left.partial_cmp(right),
+            (Self::Int(left), Self::Int(right)) => left.partial_cmp(right),
+            (Self::Float(left), Self::Float(right)) => left.partial_cmp(right),
+            (Self::String(left), Self::String(right)) => left.partial_cmp(right),
+            _ => None,
+        }
+    }
 }
 
 impl DataFile {

@@ -174,18 +174,7 @@ pub fn filters_folder() -> PathBuf {
 }
 
 fn field(name: &str, data_type: DataType) -> FieldSchema {
-    FieldSchema {
-        id: FieldId(0),
-        name: name.to_owned(),
-        description: String::new(),
-        data_type,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some(name.to_owned()),
-        type_params: BTreeMap::new(),
-    }
+    FieldSchema::mapped(0, name, data_type)
 }
 
 fn named(type_name: &str) -> Result<DataType> {

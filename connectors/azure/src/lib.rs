@@ -52,13 +52,7 @@ fn open(
     policy: &Arc<EndpointPolicy>,
 ) -> Result<Arc<dyn ObjectStore>> {
     let Place { address, account_in_path } = place;
-    let connector = GuardedConnector::new(
-        policy,
-        address.tls,
-        &address.host,
-        address.port,
-        secrets.ssl_ca_cert(),
-    )?;
+    let connector = GuardedConnector::for_source(policy, address, secrets)?;
     let mut endpoint = address.endpoint_url();
     if let Some(account) = account_in_path {
         endpoint = format!("{endpoint}/{account}");
@@ -77,11 +71,7 @@ fn open(
         .with_credentials(Arc::new(StaticCredentialProvider::new(credential.key)))
         .with_skip_signature(is_anonymous)
         .build()
-        .map_err(|error| {
-            Error::invalid_argument(format!("the store of source {uri} cannot be set up"))
-                .about(Subject::Source)
-                .caused_by(error)
-        })?;
+        .map_err(|error| uri.unusable_store(error))?;
     Ok(Arc::new(ReadOnlyStore::new(Arc::new(store)).quoting_tags()))
 }
 

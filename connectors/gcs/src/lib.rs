@@ -65,13 +65,7 @@ fn open(
     policy: &Arc<EndpointPolicy>,
     tokens: Arc<dyn CredentialProvider<Credential = GcpCredential>>,
 ) -> Result<SourceRoot> {
-    let connector = GuardedConnector::new(
-        policy,
-        address.tls,
-        &address.host,
-        address.port,
-        secrets.ssl_ca_cert(),
-    )?;
+    let connector = GuardedConnector::for_source(policy, address, secrets)?;
     let store = GoogleCloudStorageBuilder::new()
         .with_bucket_name(&address.bucket)
         .with_base_url(&address.endpoint_url())
@@ -80,11 +74,7 @@ fn open(
         .with_http_connector(connector)
         .with_credentials(tokens)
         .build()
-        .map_err(|error| {
-            Error::invalid_argument(format!("the store of source {uri} cannot be set up"))
-                .about(Subject::Source)
-                .caused_by(error)
-        })?;
+        .map_err(|error| uri.unusable_store(error))?;
     let store: Arc<dyn ObjectStore> = Arc::new(ReadOnlyStore::new(Arc::new(store)));
     Ok(SourceRoot { store, base_uri: address.base_uri(), prefix: address.prefix.clone() })
 }

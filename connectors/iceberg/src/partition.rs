@@ -218,10 +218,10 @@ fn tighten(statistics: &mut ColumnStatistics, (min, max): Bounds) {
             (Some(held), Some(new)) => Some(if wins(&new, &held) { new } else { held }),
             (held, new) => held.or(new),
         };
-    statistics.min = narrower(statistics.min.take(), min, |new, held| values::less(held, new));
-    statistics.max = narrower(statistics.max.take(), max, values::less);
+    statistics.min = narrower(statistics.min.take(), min, |new, held| held < new);
+    statistics.max = narrower(statistics.max.take(), max, |new, held| new < held);
     if let (Some(min), Some(max)) = (&statistics.min, &statistics.max)
-        && values::less(max, min)
+        && max < min
     {
         (statistics.min, statistics.max) = (None, None);
     }

@@ -26,7 +26,7 @@ pub(crate) fn of_file(file: &DataFile, columns: &Columns, rows: u64) -> Vec<Colu
             max: bound(file.upper_bounds(), Bound::Upper),
         };
         if let (Some(min), Some(max)) = (&statistics.min, &statistics.max)
-            && values::less(max, min)
+            && max < min
         {
             (statistics.min, statistics.max) = (None, None);
         }

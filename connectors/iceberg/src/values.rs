@@ -98,17 +98,6 @@ pub(crate) fn bound(
     }
 }
 
-/// Whether one value is less than another of the same kind.
-pub(crate) fn less(left: &StatValue, right: &StatValue) -> bool {
-    match (left, right) {
-        (StatValue::Bool(left), StatValue::Bool(right)) => !left && *right,
-        (StatValue::Int(left), StatValue::Int(right)) => left < right,
-        (StatValue::Float(left), StatValue::Float(right)) => left < right,
-        (StatValue::String(left), StatValue::String(right)) => left < right,
-        _ => false,
-    }
-}
-
 fn integer(value: i64, data_type: DataType) -> Option<StatValue> {
     let fits = data_type.is_integer() || data_type == DataType::Timestamptz;
     fits.then_some(StatValue::Int(value))

@@ -7,7 +7,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use pandion_manifest::TableColumn;
 use pandion_source::IoStats;
-use pandion_types::{DataType, Error, FieldId, FieldSchema, Result};
+use pandion_types::{DataType, Error, FieldSchema, Result};
 
 use crate::file::ParquetFile;
 use crate::mapping::Source;
@@ -81,16 +81,9 @@ fn is_column(source: Source<'_>) -> bool {
 
 fn fields() -> [FieldSchema; 2] {
     [(1, "_row_id"), (2, "_last_updated_sequence_number")].map(|(id, name)| FieldSchema {
-        id: FieldId(id),
-        name: name.to_owned(),
-        description: String::new(),
-        data_type: DataType::Int64,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: None,
         type_params: std::collections::BTreeMap::new(),
+        external_field: None,
+        ..FieldSchema::mapped(id, name, DataType::Int64)
     })
 }
 

@@ -104,15 +104,15 @@ impl Merged {
             .filter(|_| !nested)
             .map(|statistics| bounds(types, statistics, order))
             .unwrap_or_default();
-        let keep_first = |left: &StatValue, right: &StatValue| less(left, right);
+        let keep_first = |left: &StatValue, right: &StatValue| left < right;
         self.min = extend(self.min.take(), min, keep_first);
-        self.max = extend(self.max.take(), max, |left, right| less(right, left));
+        self.max = extend(self.max.take(), max, |left, right| right < left);
     }
 
     fn finish(self, field: FieldId) -> ColumnStatistics {
         let (mut min, mut max) = (self.min.flatten(), self.max.flatten());
         if let (Some(low), Some(high)) = (&min, &max)
-            && less(high, low)
+            && high < low
         {
             (min, max) = (None, None);
         }
@@ -130,16 +130,6 @@ fn extend(
     match so_far {
         Some(held) if keeps(&held, &bound) => Some(Some(held)),
         _ => Some(Some(bound)),
-    }
-}
-
-fn less(left: &StatValue, right: &StatValue) -> bool {
-    match (left, right) {
-        (StatValue::Bool(left), StatValue::Bool(right)) => !left && *right,
-        (StatValue::Int(left), StatValue::Int(right)) => left < right,
-        (StatValue::Float(left), StatValue::Float(right)) => left < right,
-        (StatValue::String(left), StatValue::String(right)) => left < right,
-        _ => false,
     }
 }
 

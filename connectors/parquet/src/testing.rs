@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pandion_manifest::TableColumn;
 use pandion_source::{IoStats, PinnedObject};
-use pandion_types::{ContentTag, DataType, FieldId, FieldSchema, FileIdentity, Result};
+use pandion_types::{ContentTag, DataType, FieldSchema, FileIdentity, Result};
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::file::properties::WriterProperties;
 
@@ -19,16 +19,8 @@ use crate::{ParquetFile, read_footer};
 /// A field `name` that is mapped to the column of the same name.
 pub(crate) fn field(name: &str, data_type: DataType) -> FieldSchema {
     FieldSchema {
-        id: FieldId(100),
-        name: name.to_owned(),
-        description: String::new(),
-        data_type,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some(name.to_owned()),
         type_params: std::collections::BTreeMap::new(),
+        ..FieldSchema::mapped(100, name, data_type)
     }
 }
 

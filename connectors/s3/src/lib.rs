@@ -146,13 +146,7 @@ impl S3Access<'_> {
         let Self { uri, spec, .. } = self;
         let provider = spec.cloud_provider(uri);
         let region = region(spec, provider)?;
-        let connector = GuardedConnector::new(
-            self.policy,
-            address.tls,
-            &address.host,
-            address.port,
-            self.secrets.ssl_ca_cert(),
-        )?;
+        let connector = GuardedConnector::for_source(self.policy, address, self.secrets)?;
         let virtual_host = uses_virtual_host(spec, provider, address);
         let builder = AmazonS3Builder::new()
             .with_bucket_name(&address.bucket)
@@ -176,11 +170,7 @@ impl S3Access<'_> {
                 signed(builder, keys, connector)
             }
         };
-        let store = builder.build().map_err(|error| {
-            Error::invalid_argument(format!("the store of source {uri} cannot be set up"))
-                .about(Subject::Source)
-                .caused_by(error)
-        })?;
+        let store = builder.build().map_err(|error| uri.unusable_store(error))?;
         let store = AttributedStore::new(Arc::new(store), self.who());
         Ok(Arc::new(ReadOnlyStore::new(Arc::new(store))))
     }

@@ -23,7 +23,7 @@ use crate::aws_http::{AwsHttp, own_cause, unlogged};
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 /// Time for all attempts.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often a call is tried before it is given up for now.
+/// How often a call is tried before it is given up.
 const ATTEMPTS_MAX: u32 = 3;
 /// The pause before the second attempt; it doubles before the third.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

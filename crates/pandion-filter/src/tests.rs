@@ -48,18 +48,7 @@ fn schema() -> CollectionSchema {
 }
 
 fn field(name: &str, data_type: DataType, element_type: Option<DataType>) -> FieldSchema {
-    FieldSchema {
-        id: FieldId(0),
-        name: name.to_owned(),
-        description: String::new(),
-        data_type,
-        element_type,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: None,
-        type_params: BTreeMap::new(),
-    }
+    FieldSchema { element_type, external_field: None, ..FieldSchema::mapped(0, name, data_type) }
 }
 
 fn filter(text: &str) -> Filter {

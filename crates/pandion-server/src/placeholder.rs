@@ -180,22 +180,14 @@ fn check_type(
 mod tests {
     use std::collections::BTreeMap;
 
-    use pandion_types::{ErrorKind, FieldId};
+    use pandion_types::ErrorKind;
 
     use super::*;
 
     fn field(data_type: DataType, dim: usize) -> FieldSchema {
         FieldSchema {
-            id: FieldId(101),
-            name: "v".to_owned(),
-            description: String::new(),
-            data_type,
-            element_type: None,
-            nullable: true,
-            is_primary_key: false,
-            auto_id: false,
-            external_field: Some("v".to_owned()),
             type_params: BTreeMap::from([("dim".to_owned(), dim.to_string())]),
+            ..FieldSchema::mapped(101, "v", data_type)
         }
     }
 

@@ -121,27 +121,16 @@ impl TimePart {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use arrow::array::{Int64Array, TimestampMicrosecondArray};
-    use pandion_types::{FieldId, FieldSchema};
+    use pandion_types::FieldSchema;
 
     use super::*;
 
     fn column(data_type: DataType, values: ArrayRef) -> OutputColumn {
-        let field = FieldSchema {
-            id: FieldId(107),
-            name: "t".to_owned(),
-            description: String::new(),
-            data_type,
-            element_type: None,
-            nullable: true,
-            is_primary_key: false,
-            auto_id: false,
-            external_field: None,
-            type_params: BTreeMap::new(),
-        };
+        let field =
+            FieldSchema { external_field: None, ..FieldSchema::mapped(107, "t", data_type) };
         OutputColumn { field, values }
     }
 

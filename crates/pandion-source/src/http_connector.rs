@@ -27,6 +27,8 @@ use url::{Host, Url};
 use crate::http_client::GuardedClient;
 use crate::listing;
 use crate::policy::{EndpointDenied, EndpointPolicy, parse_host};
+use crate::spec::SourceSecrets;
+use crate::uri::BucketAddress;
 
 /// Time for a connection to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,6 +50,20 @@ pub struct GuardedConnector {
 }
 
 impl GuardedConnector {
+    /// A connector for the endpoint of a source, which trusts the certificates that the source
+    /// brings.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn for_source(
+        policy: &Arc<EndpointPolicy>,
+        address: &BucketAddress,
+        secrets: &SourceSecrets,
+    ) -> pandion_types::Result<Self> {
+        let BucketAddress { tls, host, port, .. } = address;
+        Self::new(policy, *tls, host, *port, secrets.ssl_ca_cert())
+    }
+
     /// A connector for `host:port`, and for names below `host` on the same port, where a bucket
     /// stands in the host name. `ca_pem` are certificates to trust beside the system's.
     ///

@@ -241,6 +241,14 @@ impl SourceUri {
         split_port(&self.authority).is_ok_and(|(host, _)| is_cloud_endpoint_host(host))
     }
 
+    /// The error of a client library that refuses what was made of the specification.
+    #[must_use]
+    pub fn unusable_store(&self, error: object_store::Error) -> Error {
+        Error::invalid_argument(format!("the store of source {self} cannot be set up"))
+            .about(Subject::Source)
+            .caused_by(error)
+    }
+
     /// The endpoint, bucket and prefix that the source means under this specification.
     ///
     /// The host is the endpoint (`scheme://endpoint/bucket/key`) for `minio`, for hosts of known

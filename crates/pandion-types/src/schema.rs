@@ -230,6 +230,24 @@ pub struct FieldSchema {
 }
 
 impl FieldSchema {
+    /// A field that is read from the source's column of the same name, nullable and without
+    /// parameters.
+    #[must_use]
+    pub fn mapped(id: i64, name: &str, data_type: DataType) -> Self {
+        Self {
+            id: FieldId(id),
+            name: name.to_owned(),
+            description: String::new(),
+            data_type,
+            element_type: None,
+            nullable: true,
+            is_primary_key: false,
+            auto_id: false,
+            external_field: Some(name.to_owned()),
+            type_params: BTreeMap::new(),
+        }
+    }
+
     /// The element and dimension of a dense vector field; `None` for every other field.
     #[must_use]
     pub fn vector_type(&self) -> Option<VectorType> {

@@ -12,7 +12,6 @@ use pandion_types::Result;
 use crate::entries::NewDelete;
 use crate::guard::corrupt;
 use crate::paths::TablePaths;
-use crate::values;
 
 /// A delete file of the snapshot.
 #[derive(Clone, Debug)]
@@ -256,7 +255,7 @@ fn may_meet(key: &ColumnStatistics, column: &ColumnStatistics) -> bool {
         return true;
     }
     let is_above = |min: &Option<_>, max: &Option<_>| match (min, max) {
-        (Some(min), Some(max)) => values::less(max, min),
+        (Some(min), Some(max)) => max < min,
         _ => false,
     };
     !is_above(&key.min, &column.max) && !is_above(&column.min, &key.max)

@@ -89,16 +89,8 @@ fn applied(
     let column = NestedField::optional(1, "x", Type::Primitive(kind.clone()));
     let schema = Schema::builder().with_fields([std::sync::Arc::new(column)]).build().unwrap();
     let field = FieldSchema {
-        id: FieldId(100),
-        name: "x".to_owned(),
-        description: String::new(),
-        data_type,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some("x".to_owned()),
         type_params: std::collections::BTreeMap::new(),
+        ..FieldSchema::mapped(100, "x", data_type)
     };
     let collection = CollectionSchema { fields: vec![field], ..CollectionSchema::default() };
     let names = std::collections::HashMap::new();

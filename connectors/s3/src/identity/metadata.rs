@@ -24,7 +24,7 @@ const ROLE_PATH: &str = "/latest/meta-data/iam/security-credentials/";
 /// Time for one attempt, and for all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a question is asked before it is given up for now.
+/// How often a question is asked before it is given up.
 const ATTEMPTS_MAX: u32 = 3;
 /// The longest name of a role, in bytes.
 const ROLE_BYTES_MAX: usize = 128;

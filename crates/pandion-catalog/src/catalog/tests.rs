@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use pandion_types::{
-    CollectionId, CollectionSchema, DataType, FieldId, FieldSchema, JobId, ManifestVersion, Secret,
+    CollectionId, CollectionSchema, DataType, FieldSchema, JobId, ManifestVersion, Secret,
 };
 use serde_json::Value;
 
@@ -29,16 +29,8 @@ async fn open_on(store: Arc<dyn ObjectStore>, owner: &str) -> Result<Catalog> {
 
 fn collection(name: &str) -> CreateCollection {
     let field = FieldSchema {
-        id: FieldId(101),
-        name: "v".to_owned(),
-        description: String::new(),
-        data_type: DataType::FloatVector,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some("v".to_owned()),
         type_params: [("dim".to_owned(), "4".to_owned())].into(),
+        ..FieldSchema::mapped(101, "v", DataType::FloatVector)
     };
     let schema = CollectionSchema {
         fields: vec![field],

@@ -27,18 +27,7 @@ async fn catalog() -> Catalog {
 }
 
 fn field(id: i64, name: &str, data_type: DataType) -> FieldSchema {
-    FieldSchema {
-        id: FieldId(id),
-        name: name.to_owned(),
-        description: String::new(),
-        data_type,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some(name.to_owned()),
-        type_params: BTreeMap::new(),
-    }
+    FieldSchema::mapped(id, name, data_type)
 }
 
 fn request(name: &str) -> CreateCollection {

@@ -16,16 +16,9 @@ fn schema() -> CollectionSchema {
         ("m", DataType::VarChar),
     ];
     let fields = fields.into_iter().zip(100..).map(|((name, data_type), id)| FieldSchema {
-        id: FieldId(id),
-        name: name.to_owned(),
-        description: String::new(),
-        data_type,
-        element_type: None,
-        nullable: true,
         is_primary_key: name == VIRTUAL_PK_NAME,
-        auto_id: false,
-        external_field: Some(name.to_owned()),
         type_params: BTreeMap::from([("enable_match".to_owned(), "true".to_owned())]),
+        ..FieldSchema::mapped(id, name, data_type)
     });
     CollectionSchema { fields: fields.collect(), ..CollectionSchema::default() }
 }

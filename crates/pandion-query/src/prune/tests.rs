@@ -1,6 +1,6 @@
 //! Pruning in files of tables, whose columns had other names and types when they were written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use arrow::array::{Float32Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use bytes::Bytes;
@@ -22,18 +22,7 @@ use crate::filter::CompiledFilter;
 const ROWS: i64 = 300;
 
 fn field(id: i64, name: &str, data_type: DataType) -> FieldSchema {
-    FieldSchema {
-        id: FieldId(id),
-        name: name.to_owned(),
-        description: String::new(),
-        data_type,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some(name.to_owned()),
-        type_params: BTreeMap::new(),
-    }
+    FieldSchema::mapped(id, name, data_type)
 }
 
 fn schema() -> CollectionSchema {

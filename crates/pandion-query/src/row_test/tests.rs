@@ -38,16 +38,9 @@ fn schema() -> CollectionSchema {
     ];
     let fields =
         fields.into_iter().zip(100..).map(|((name, data_type, element_type), id)| FieldSchema {
-            id: FieldId(id),
-            name: name.to_owned(),
-            description: String::new(),
-            data_type,
             element_type,
-            nullable: true,
-            is_primary_key: false,
-            auto_id: false,
-            external_field: Some(name.to_owned()),
             type_params: std::collections::BTreeMap::new(),
+            ..FieldSchema::mapped(id, name, data_type)
         });
     CollectionSchema { fields: fields.collect(), ..CollectionSchema::default() }
 }

@@ -7,23 +7,12 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField};
-use pandion_types::{ErrorKind, FieldId, FileId};
+use pandion_types::{ErrorKind, FileId};
 
 use super::*;
 
 fn field(data_type: DataType) -> FieldSchema {
-    FieldSchema {
-        id: FieldId(107),
-        name: "f".to_owned(),
-        description: String::new(),
-        data_type,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some("f".to_owned()),
-        type_params: BTreeMap::new(),
-    }
+    FieldSchema::mapped(107, "f", data_type)
 }
 
 fn vector_field(data_type: DataType, dim: usize) -> FieldSchema {

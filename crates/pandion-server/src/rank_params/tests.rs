@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use pandion_types::{ErrorKind, FieldSchema};
 
 use super::*;
@@ -15,18 +13,7 @@ fn schema() -> CollectionSchema {
     let types = [("n", DataType::Int64), ("s", DataType::VarChar)];
     let fields = (101..)
         .zip(types)
-        .map(|(id, (name, data_type))| FieldSchema {
-            id: FieldId(id),
-            name: name.to_owned(),
-            description: String::new(),
-            data_type,
-            element_type: None,
-            nullable: true,
-            is_primary_key: false,
-            auto_id: false,
-            external_field: Some(name.to_owned()),
-            type_params: BTreeMap::new(),
-        })
+        .map(|(id, (name, data_type))| FieldSchema::mapped(id, name, data_type))
         .collect();
     CollectionSchema { fields, ..CollectionSchema::default() }
 }

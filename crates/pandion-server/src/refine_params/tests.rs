@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use pandion_proto::common::KeyValuePair;
 use pandion_types::{ErrorKind, FieldId};
 
@@ -23,16 +21,8 @@ fn schema() -> CollectionSchema {
     let fields = (101..)
         .zip(types)
         .map(|(id, (name, data_type))| FieldSchema {
-            id: FieldId(id),
-            name: name.to_owned(),
-            description: String::new(),
-            data_type,
             element_type: (data_type == DataType::Array).then_some(DataType::Int64),
-            nullable: true,
-            is_primary_key: false,
-            auto_id: false,
-            external_field: Some(name.to_owned()),
-            type_params: BTreeMap::new(),
+            ..FieldSchema::mapped(id, name, data_type)
         })
         .collect();
     CollectionSchema { fields, ..CollectionSchema::default() }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use pandion_proto::schema::{IDs, LongArray, StringArray};
-use pandion_types::{DataType, ErrorKind, FieldId};
+use pandion_types::{DataType, ErrorKind};
 
 use super::*;
 
@@ -26,16 +26,8 @@ fn schema(fields: &[(&str, DataType)]) -> CollectionSchema {
     let fields = (101..)
         .zip(fields)
         .map(|(id, (name, data_type))| FieldSchema {
-            id: FieldId(id),
-            name: (*name).to_owned(),
-            description: String::new(),
-            data_type: *data_type,
-            element_type: None,
-            nullable: true,
-            is_primary_key: false,
-            auto_id: false,
-            external_field: Some((*name).to_owned()),
             type_params: BTreeMap::from([("dim".to_owned(), "8".to_owned())]),
+            ..FieldSchema::mapped(id, name, *data_type)
         })
         .collect();
     CollectionSchema { fields, ..CollectionSchema::default() }

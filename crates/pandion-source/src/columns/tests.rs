@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use arrow::array::AsArray;
 use arrow::array::{
     BinaryArray, BinaryViewArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray,
@@ -11,7 +9,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{Float32Type, Int32Type, TimestampMicrosecondType};
 use half::f16;
-use pandion_types::{ErrorKind, FieldId};
+use pandion_types::ErrorKind;
 
 use super::*;
 
@@ -20,18 +18,7 @@ mod nested;
 mod serialized;
 
 fn field(data_type: DataType) -> FieldSchema {
-    FieldSchema {
-        id: FieldId(100),
-        name: "f".to_owned(),
-        description: String::new(),
-        data_type,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some("c".to_owned()),
-        type_params: BTreeMap::new(),
-    }
+    FieldSchema { external_field: Some("c".to_owned()), ..FieldSchema::mapped(100, "f", data_type) }
 }
 
 fn vector(data_type: DataType, dim: usize) -> FieldSchema {

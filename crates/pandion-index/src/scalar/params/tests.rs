@@ -1,21 +1,10 @@
 use pandion_filter::PathSegment;
-use pandion_types::{ErrorKind, FieldId};
+use pandion_types::ErrorKind;
 
 use super::*;
 
 fn field(data_type: DataType, element_type: Option<DataType>) -> FieldSchema {
-    FieldSchema {
-        id: FieldId(101),
-        name: "f".to_owned(),
-        description: String::new(),
-        data_type,
-        element_type,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some("f".to_owned()),
-        type_params: BTreeMap::new(),
-    }
+    FieldSchema { element_type, ..FieldSchema::mapped(101, "f", data_type) }
 }
 
 fn params(text: &str) -> BTreeMap<String, String> {

@@ -1,22 +1,9 @@
-use std::collections::BTreeMap;
-
-use pandion_types::{ErrorKind, FieldId};
+use pandion_types::ErrorKind;
 
 use super::*;
 
 fn field(data_type: DataType) -> FieldSchema {
-    FieldSchema {
-        id: FieldId(100),
-        name: "f".to_owned(),
-        description: String::new(),
-        data_type,
-        element_type: None,
-        nullable: true,
-        is_primary_key: false,
-        auto_id: false,
-        external_field: Some("c".to_owned()),
-        type_params: BTreeMap::new(),
-    }
+    FieldSchema { external_field: Some("c".to_owned()), ..FieldSchema::mapped(100, "f", data_type) }
 }
 
 fn vector(data_type: DataType, dim: usize) -> FieldSchema {
